@@ -1,0 +1,20 @@
+# From photographs to results/now_eval.csv. Rules are in workflow/rules, settings in config.yaml (docs/settings.md).
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/synthesis.smk"
+include: "workflow/rules/networks.smk"
+include: "workflow/rules/preprocess.smk"
+include: "workflow/rules/training.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/now_eval.csv",
+        "results/figures/training_curve.png",

@@ -1,0 +1,46 @@
+"""`facerecon reconstruct`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facerecon.cli.common import Out, command
+from facerecon.errors import InputError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+
+    @command(
+        app,
+        "reconstruct",
+        "facerecon reconstruct portrait.jpg --out faces",
+        "facerecon reconstruct holiday/*.jpg --out faces --texture-size 1024",
+        "facerecon reconstruct group.jpg --out faces --box 410,120,180,220",
+    )
+    def reconstruct(
+        photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photographs, JPEG or PNG.")],
+        out: Out,
+        texture_size: Annotated[int, typer.Option(min=64, max=4096, help="Side of the texture, pixels.")] = 512,
+        box: Annotated[
+            str | None, typer.Option(metavar="X,Y,W,H", help="Where the face is, pixels; default: detected.")
+        ] = None,
+    ) -> None:
+        """Turn photographs into textured 3D faces: mesh, texture, albedo, overlay and numbers, one folder a photograph."""
+        given_box = _parse_box(box)
+        from facerecon.reconstruct import reconstruct_photos
+
+        reconstruct_photos(photos, out, texture_size=texture_size, box=given_box)
+
+
+def _parse_box(text: str | None) -> tuple[float, float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        x, y, width, height = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--box {text}: give four numbers of pixels, X,Y,W,H") from None
+    if not (width > 0 and height > 0 and all(abs(value) < 1e6 for value in (x, y, width, height))):
+        raise InputError(f"--box {text}: the width and height must be positive")
+    return x, y, width, height

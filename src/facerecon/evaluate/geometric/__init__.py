@@ -1,0 +1,1 @@
+"""Geometric benchmarks: NoW, AFLW2000-3D."""

@@ -1,0 +1,221 @@
+"""Fingerprints of a stage's source code: what must change before its results are out of date.
+
+A stage is named by the modules it starts from. Its fingerprint is a SHA-256 over the syntax trees of those modules and
+of every `facerecon` module that they import, directly or not, at the top or inside a function, and over the data files that
+these modules' packages carry in `assets/`. Comments, docstrings, formatting, `pass` and the package's version number do
+not count; nor do carried weights, since which of them a stage reads depends on the settings. The trees are serialised here rather than by
+`ast.dump`, whose text differs between Python versions: a head node and a compute node may run different ones.
+
+Nothing is imported and nothing is written: modules are only read and parsed, each once a process.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+from facerecon.artefacts import sha256_file
+
+PACKAGE = "facerecon"
+
+STAGE_MODULES: dict[str, tuple[str, ...]] = {
+    "synthesis.photographs": ("synthesis.photographs",),
+    "synthesis.now_benchmark": ("synthesis.now_benchmark",),
+    "data.manifest": ("data.manifest",),
+    "preprocess.landmarks": ("preprocess.landmarks",),
+    "preprocess.parsing": ("preprocess.parsing",),
+    "preprocess.fit": ("preprocess.fit",),
+    "preprocess.shard": ("preprocess.shard",),
+    "training.amplitude_phase": ("training.run", "systems.amplitude_phase.training"),
+    "training.detector": ("training.run", "training.tasks.detector"),
+    "training.landmarks": ("training.run", "training.tasks.landmarks"),
+    "training.parsing": ("training.run", "training.tasks.parsing"),
+    "training.recognition": ("training.run", "training.tasks.recognition"),
+    "predict.mean_face": ("systems.predict",),
+    "predict.oracle": ("systems.predict",),
+    "predict.amplitude_phase": ("systems.predict", "systems.amplitude_phase.model"),
+    "evaluate.now": ("evaluate.geometric.now",),
+    "report.now": ("report.tables",),
+    "report.training_curve": ("report.figures",),
+}
+"""Stage -> the modules it starts from, without the package's name."""
+
+DISPATCHERS = frozenset({"facerecon.training.run", "facerecon.systems.registry", "facerecon.systems.predict"})
+"""Modules that choose one stage of several by name and import it inside a function.
+
+Only their top-level imports are followed: `STAGE_MODULES` names the module that each stage makes them choose, so that a
+change of one system's losses does not rerun the training of the others.
+"""
+
+WEIGHTS_PACKAGE = "facerecon.networks"
+"""The package whose `assets/` are weights."""
+
+_IGNORED_FIELDS = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
+
+
+def stage_fingerprint(stage: str) -> str:
+    """Hexadecimal fingerprint (20 characters) of the code behind `stage`, a key of `STAGE_MODULES`.
+
+    Raises ValueError for an unknown stage and FileNotFoundError if one of its modules does not exist.
+    """
+    if stage not in STAGE_MODULES:
+        raise ValueError(f"unknown stage {stage!r}; known: {', '.join(STAGE_MODULES)}")
+    return _stage_fingerprint(stage, Path(__file__).parent)
+
+
+def stage_closure(stage: str, package_root: Path | None = None) -> dict[str, Path]:
+    """Module name -> file of everything whose code counts for `stage`."""
+    root = package_root or Path(__file__).parent
+    return import_closure((f"{PACKAGE}.{name}" for name in STAGE_MODULES[stage]), root)
+
+
+@cache
+def _stage_fingerprint(stage: str, package_root: Path) -> str:
+    digest = hashlib.sha256()
+    closure = stage_closure(stage, package_root)
+    for name, path in sorted(closure.items()):
+        digest.update(f"{name} {module_digest(path)}\n".encode())
+    for path in carried_data(closure):
+        digest.update(f"{path.relative_to(package_root).as_posix()} {file_digest(path)}\n".encode())
+    return digest.hexdigest()[:20]
+
+
+def carried_data(closure: dict[str, Path]) -> list[Path]:
+    """The data files in `assets/` of the packages in an import closure, without carried weights."""
+    packages = [path.parent for name, path in closure.items() if path.name == "__init__.py" and name != WEIGHTS_PACKAGE]
+    return sorted(path for package in packages for path in package.glob("assets/*") if path.is_file())
+
+
+def import_closure(entries: Iterable[str], package_root: Path) -> dict[str, Path]:
+    """Every module of the package that importing and running `entries` can import, with its file.
+
+    entries: full module names. package_root: the package's folder. Packages on the way to a module count, since
+    importing the module runs their `__init__`. Raises FileNotFoundError if an entry does not exist.
+    """
+    found: dict[str, Path] = {}
+    waiting = list(entries)
+    for entry in waiting:
+        if _module_file(entry, package_root) is None:
+            raise FileNotFoundError(f"no module {entry} under {package_root}")
+    while waiting:
+        name = waiting.pop()
+        path = None if name in found else _module_file(name, package_root)
+        if path is None:
+            continue
+        found[name] = path
+        waiting.extend(imported_modules(path, name, lazy=name not in DISPATCHERS))
+        if "." in name:
+            waiting.append(name.rpartition(".")[0])
+    return found
+
+
+def imported_modules(path: Path, name: str, lazy: bool = True) -> Iterator[str]:
+    """Names that the module `name` in file `path` may import from this package (some may be attributes of a module).
+
+    lazy: also those imported inside functions.
+    """
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in _walk(_tree(path), lazy):
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join(parents + ([node.module] if node.module else []))
+            targets = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        yield from (target for target in targets if target == PACKAGE or target.startswith(f"{PACKAGE}."))
+
+
+file_digest = cache(sha256_file)
+"""SHA-256 of a file, computed once a process."""
+
+
+@cache
+def module_digest(path: Path) -> str:
+    """SHA-256 of a module's code, the same for every layout and comment of it and on every supported Python."""
+    return hashlib.sha256(canonical_source(_tree(path)).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def canonical_source(tree: ast.Module) -> str:
+    """A text for a syntax tree that two sources share exactly if they differ in nothing that counts."""
+    parts: list[str] = []
+    _serialise(tree, parts.append)
+    return "".join(parts)
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes(), filename=str(path))
+
+
+def _module_file(name: str, package_root: Path) -> Path | None:
+    base = package_root.joinpath(*name.split(".")[1:])
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
+
+
+def _walk(tree: ast.AST, lazy: bool) -> Iterator[ast.AST]:
+    """Every node below `tree`; without `lazy`, those that run on import."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if lazy or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def _serialise(value: object, write) -> None:
+    if isinstance(value, ast.Constant):
+        write(f"{type(value.value).__name__}:{_constant_text(value.value)}")
+    elif isinstance(value, ast.AST):
+        write(f"({type(value).__name__}")
+        for field in value._fields:
+            child = getattr(value, field, None)
+            if field in _IGNORED_FIELDS or child is None:
+                continue
+            if isinstance(child, list):
+                child = _counting(child, joined=isinstance(value, ast.JoinedStr))
+                if not child:
+                    continue
+            elif field == "format_spec" and not _counting(child.values, joined=True):
+                continue
+            write(f" {field}=")
+            _serialise(child, write)
+        write(")")
+    elif isinstance(value, list):
+        write("[")
+        for item in value:
+            _serialise(item, write)
+            write(",")
+        write("]")
+    else:
+        write(f"{type(value).__name__}:{value!r}")
+
+
+def _counting(items: list, joined: bool) -> list:
+    """Statements that do something, and the parts of an f-string with neighbouring texts joined and empty ones gone."""
+    if not joined:
+        return [item for item in items if not _is_idle(item)]
+    parts: list[ast.AST] = []
+    for item in items:
+        if isinstance(item, ast.Constant) and parts and isinstance(parts[-1], ast.Constant):
+            parts[-1] = ast.Constant(parts[-1].value + item.value)
+        elif not (isinstance(item, ast.Constant) and item.value == ""):
+            parts.append(item)
+    return parts
+
+
+def _is_idle(node: object) -> bool:
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant)
+    if isinstance(node, ast.Assign):
+        return isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__version__"
+    return isinstance(node, ast.Pass)
+
+
+def _constant_text(value: object) -> str:
+    """`repr`, except for strings: which characters it escapes follows the Unicode version of the Python at work."""
+    return f"{len(value)}:{value}" if isinstance(value, str) else repr(value)

@@ -1,0 +1,92 @@
+"""The 68 iBUG landmarks in the 300W-LP convention, carried over from the BFM mean face to another face mesh.
+
+The published mean positions (`assets/landmarks68_bfm_mean.csv`) are laid onto the face by a similarity fitted to eyes, nose
+and mouth, whose places on the mesh are known (`assets/landmark_anchors.json`); a smooth warp then makes these anchors meet,
+and every landmark goes to the nearest point of the skin. Jaw and brows, which no mesh feature marks, follow the warp.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import trimesh
+from scipy.interpolate import RBFInterpolator
+
+ASSETS = Path(__file__).parent / "assets"
+ANCHORS = np.arange(27, 68)  # nose, eyes and mouth
+WARP_SMOOTHING = 1.0
+NEAR_TRIANGLES = 256  # candidates, by centroid, for the triangle nearest to a landmark
+
+# iBUG numbers of each landmark's mirror image.
+LANDMARK_MIRROR = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31]
+    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+)
+
+
+def published_mean_landmarks() -> np.ndarray:
+    """Mean positions (68, 3) of the landmarks on the BFM face (300W-LP convention), about 100 mm a unit.
+
+    x to the subject's left, y up, z out of the face. Source: Deng et al. 2019, file similarity_Lm3D_all.mat.
+    """
+    return np.loadtxt(ASSETS / "landmarks68_bfm_mean.csv", delimiter=",", comments="#", skiprows=2)[:, 1:]
+
+
+def anchor_vertices() -> list[list[int]]:
+    """MakeHuman vertex ids of the 41 anchors, iBUG 27 to 67; a landmark is the mean of its one or two vertices."""
+    return json.loads((ASSETS / "landmark_anchors.json").read_text())["vertices"]
+
+
+def transfer_landmarks(anchors: np.ndarray) -> np.ndarray:
+    """Targets (68, 3) near the skin for the landmarks, symmetric in x = 0.
+
+    anchors: (41, 3) mm, landmarks 27 to 67 on a symmetric face in the head frame.
+    """
+    published = published_mean_landmarks()
+    scale, rotation, shift = _similarity(published[ANCHORS], anchors)
+    laid = scale * published @ rotation.T + shift
+    warp = RBFInterpolator(laid[ANCHORS], anchors - laid[ANCHORS], kernel="linear", smoothing=WARP_SMOOTHING)
+    targets = laid + warp(laid)
+    return (targets + targets[LANDMARK_MIRROR] * [-1, 1, 1]) / 2
+
+
+def embed_landmarks(
+    targets: np.ndarray, vertices: np.ndarray, triangles: np.ndarray, mirror: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Triangle ids (68,) and barycentrics (68, 3) of the points of a symmetric mesh nearest to symmetric targets (68, 3).
+
+    The subject's right half is found and mirrored to the left, so that the embedding is exactly symmetric.
+    """
+    index, weights = np.zeros(68, dtype=np.int64), np.zeros((68, 3))
+    triangle_of = {tuple(sorted(triangle)): k for k, triangle in enumerate(triangles.tolist())}
+    centroids = vertices[triangles].mean(1)
+    for k, target in enumerate(targets):
+        other = LANDMARK_MIRROR[k]
+        if target[0] > 1e-9 and other != k:
+            continue
+        near = np.argsort(np.linalg.norm(centroids - target, axis=1), kind="stable")[:NEAR_TRIANGLES]
+        points = trimesh.triangles.closest_point(vertices[triangles[near]], np.tile(target, (len(near), 1)))
+        best = np.linalg.norm(points - target, axis=1).argmin()
+        index[k] = near[best]
+        corners = vertices[triangles[near[best]]]
+        weights[k] = trimesh.triangles.points_to_barycentric(corners[None], points[best][None])[0].clip(0, 1)
+        if other == k:  # rounding must not move it off the mirror plane
+            weights[k] *= mirror[triangles[index[k]]] == triangles[index[k]]
+        weights[k] /= weights[k].sum()
+        if other != k:
+            mirrored = mirror[triangles[index[k]]]
+            index[other] = triangle_of[tuple(sorted(mirrored.tolist()))]
+            order = [mirrored.tolist().index(vertex) for vertex in triangles[index[other]]]
+            weights[other] = weights[k][order]
+    return index, weights
+
+
+def _similarity(source: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """Scale, rotation and shift that lay `source` (N, 3) onto `target` with the least squares (Umeyama 1991)."""
+    source_centre, target_centre = source.mean(0), target.mean(0)
+    left, singular, right = np.linalg.svd((target - target_centre).T @ (source - source_centre))
+    signs = np.array([1, 1, np.sign(np.linalg.det(left @ right))])
+    rotation = left * signs @ right
+    scale = float((singular * signs).sum() / ((source - source_centre) ** 2).sum())
+    return scale, rotation, target_centre - scale * rotation @ source_centre

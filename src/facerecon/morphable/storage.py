@@ -1,0 +1,182 @@
+"""Face-model files: HDF5 with `kind` "linear_face_model" and a schema version; bases as int16 with a scale a component."""
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import h5py
+import numpy as np
+import scipy.sparse as sparse
+
+from facerecon.artefacts import atomic_file, sha256_file
+from facerecon.errors import InputError
+from facerecon.morphable.hdf5 import dequantise, open_kind, quantise, write_array
+from facerecon.morphable.linear import CoarseModel, LinearFaceModel
+from facerecon.morphable.subdivision import SubdividedMesh, interpolate_once, subdivide
+from facerecon.morphable.topology import REGIONS, Topology
+
+KIND = "linear_face_model"
+SCHEMA_VERSION = 1
+LEVELS = (1, 2)
+CARRIED_PATH = Path(__file__).parent / "assets" / "open_face.h5"
+BASES = ("identity", "expression", "albedo")
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """Content of a face-model file.
+
+    mean: (Vc, 3) mm. quads: (Q, 4), mirror: (Vc,), is_skin: (Vc,) of the coarse mesh. albedo_mean: (V1, 3) at level 1.
+    bases: identity (80, Vc, 3), expression (64, Vc, 3), albedo (80, V1, 3). signs: of each basis under mirroring.
+    topologies: level -> Topology for levels 1 and 2; level 1's vertices lead level 2's.
+    """
+
+    name: str
+    mean: np.ndarray
+    quads: np.ndarray
+    mirror: np.ndarray
+    is_skin: np.ndarray
+    albedo_mean: np.ndarray
+    bases: dict[str, np.ndarray]
+    signs: dict[str, np.ndarray]
+    topologies: dict[int, Topology]
+
+
+def load_face_model(path: str | os.PathLike | None = None, level: int = 1) -> LinearFaceModel:
+    """Face model at a subdivision level: 1 for training, 2 for fine meshes. `None` reads the carried open model.
+
+    Raises InputError if the file is missing, damaged, of another kind or version, or has no such level.
+    """
+    if level not in LEVELS:
+        raise InputError(f"face models have the levels {LEVELS}, not {level}")
+    path = CARRIED_PATH if path is None else Path(path)
+    stored = read_face_model(path)
+    meshes = subdivide(len(stored.mean), stored.quads, stored.mirror, max(LEVELS))
+    operator = meshes[level].operator
+    shape = tuple(_expand(operator, array) for array in (stored.mean, stored.bases["identity"], stored.bases["expression"]))
+    albedo = (stored.albedo_mean, stored.bases["albedo"])
+    if level == 2:
+        finer = interpolate_once(len(stored.albedo_mean), meshes[1].quads)
+        albedo = tuple(_expand(finer, array) for array in albedo)
+    coarse = CoarseModel(
+        mean=stored.mean,
+        identity=stored.bases["identity"],
+        expression=stored.bases["expression"],
+        quads=stored.quads,
+        mirror=stored.mirror,
+        is_skin=stored.is_skin,
+        landmark_operator=_landmark_operator(stored.topologies[2], meshes[2]),
+    )
+    return LinearFaceModel(
+        topology=stored.topologies[level],
+        level=level,
+        sha256=face_model_sha256(path),
+        coarse=coarse,
+        shape=shape,
+        albedo=albedo,
+        signs=tuple(stored.signs[name] for name in BASES),
+    )
+
+
+def face_model_sha256(path: str | os.PathLike | None = None) -> str:
+    """SHA-256 of a face-model file, by which trained weights name the model that they belong to."""
+    path = CARRIED_PATH if path is None else Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such face-model file")
+    return _sha256_of_version(path, path.stat().st_mtime_ns, path.stat().st_size)
+
+
+def describe(path: str | os.PathLike) -> str:
+    """A few lines about a face-model file. Raises InputError as `load_face_model`."""
+    stored = read_face_model(Path(path))
+    lines = [
+        f"{path}: {stored.name}",
+        f"kind {KIND}, schema version {SCHEMA_VERSION}, SHA-256 {face_model_sha256(path)}",
+        f"coarse mesh: {len(stored.mean)} vertices, {len(stored.quads)} quads",
+    ]
+    for level, topology in stored.topologies.items():
+        lines.append(f"level {level}: {len(topology.uv)} vertices, {len(topology.triangles)} triangles")
+    for name in BASES:
+        lines.append(f"{name}: {len(stored.bases[name])} coefficients")
+    low, high = stored.mean.min(0), stored.mean.max(0)
+    lines.append("mean face, mm: " + ", ".join(f"{axis} {a:.1f} to {b:.1f}" for axis, a, b in zip("xyz", low, high)))
+    return "\n".join(lines)
+
+
+def save_face_model(stored: StoredModel, path: str | os.PathLike) -> None:
+    """Write a face-model file (whole or not at all); equal content gives equal bytes."""
+    with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update(
+            kind=KIND,
+            schema_version=SCHEMA_VERSION,
+            name=stored.name,
+            units="mm; albedo linear RGB",
+            frame="y up, z out of the face, +x the subject's left; origin: mean of the mean face's 68 landmarks",
+        )
+        write_array(file, "coarse/mean", stored.mean.astype(np.float32))
+        write_array(file, "coarse/quads", stored.quads.astype(np.int32))
+        write_array(file, "coarse/mirror", stored.mirror.astype(np.int32))
+        write_array(file, "coarse/is_skin", stored.is_skin)
+        write_array(file, "albedo_mean", stored.albedo_mean.astype(np.float32))
+        for name in BASES:
+            steps, scale = quantise(stored.bases[name])
+            write_array(file, f"bases/{name}/steps", steps)
+            write_array(file, f"bases/{name}/scale", scale)
+            write_array(file, f"bases/{name}/mirror_signs", stored.signs[name].astype(np.int8))
+        for level, topology in stored.topologies.items():
+            for name in ("triangles", "uv", "mirror", "landmark_triangles", "landmark_barycentric"):
+                array = getattr(topology, name)
+                write_array(file, f"level{level}/{name}", array.astype(np.float32 if array.dtype.kind == "f" else np.int32))
+            for name in REGIONS:
+                write_array(file, f"level{level}/regions/{name}", topology.regions[name])
+
+
+def read_face_model(path: str | os.PathLike) -> StoredModel:
+    """Content of a face-model file. Raises InputError if it is missing, damaged or of another kind or version."""
+    with open_kind(path, KIND, SCHEMA_VERSION) as file:
+        bases = {
+            name: dequantise(file[f"bases/{name}/steps"][:], file[f"bases/{name}/scale"][:]) for name in BASES
+        }
+        return StoredModel(
+            name=str(file.attrs["name"]),
+            mean=file["coarse/mean"][:],
+            quads=file["coarse/quads"][:].astype(np.int64),
+            mirror=file["coarse/mirror"][:].astype(np.int64),
+            is_skin=file["coarse/is_skin"][:],
+            albedo_mean=file["albedo_mean"][:],
+            bases=bases,
+            signs={name: file[f"bases/{name}/mirror_signs"][:] for name in BASES},
+            topologies={level: _read_topology(file[f"level{level}"]) for level in LEVELS},
+        )
+
+
+def _read_topology(group: h5py.Group) -> Topology:
+    return Topology(
+        triangles=group["triangles"][:],
+        uv=group["uv"][:],
+        mirror=group["mirror"][:].astype(np.int64),
+        landmark_triangles=group["landmark_triangles"][:].astype(np.int64),
+        landmark_barycentric=group["landmark_barycentric"][:],
+        regions={name: group[f"regions/{name}"][:] for name in REGIONS},
+    )
+
+
+def _landmark_operator(topology: Topology, mesh: SubdividedMesh) -> sparse.csr_matrix:
+    rows = np.repeat(np.arange(68), 3)
+    weights = topology.landmark_barycentric.ravel().astype(np.float64)
+    shape = (68, mesh.operator.shape[0])
+    pick = sparse.csr_matrix((weights, (rows, topology.landmark_vertices.ravel())), shape=shape)
+    return (pick @ mesh.operator).tocsr()
+
+
+def _expand(operator: sparse.csr_matrix, array: np.ndarray) -> np.ndarray:
+    """Apply an operator (V, Vc) to arrays (..., Vc, 3), float32."""
+    flat = array.reshape(-1, *array.shape[-2:]).transpose(1, 0, 2)
+    out = operator.astype(np.float32) @ flat.reshape(len(flat), -1)
+    return out.reshape(len(out), -1, 3).transpose(1, 0, 2).reshape(*array.shape[:-2], len(out), 3)
+
+
+@lru_cache(maxsize=16)
+def _sha256_of_version(path: Path, modified: int, size: int) -> str:
+    return sha256_file(path)

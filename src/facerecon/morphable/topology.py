@@ -1,0 +1,34 @@
+"""What a face model's mesh is, besides the places of its vertices."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+REGIONS = ("skin", "brows", "eyes", "nose", "lips", "ears", "forehead")
+NOW_LANDMARKS = (36, 39, 42, 45, 33, 48, 54)
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Mesh of V vertices and F triangles at one level of detail.
+
+    triangles: (F, 3) int32, counter-clockwise seen from outside in the head frame.
+    uv: (V, 2) float32 in [0, 1], u right and v up seen from the front.
+    mirror: (V,) int64 id of each vertex's mirror image in the plane x = 0 (an involution).
+    landmark_triangles, landmark_barycentric: (68,) int64 and (68, 3) float32, the iBUG landmarks (300W-LP convention).
+    regions: name -> (V,) bool; the names of REGIONS, which part the vertices between them.
+    landmark7_indices: the seven landmarks of the NoW protocol among the 68.
+    """
+
+    triangles: np.ndarray
+    uv: np.ndarray
+    mirror: np.ndarray
+    landmark_triangles: np.ndarray
+    landmark_barycentric: np.ndarray
+    regions: dict[str, np.ndarray]
+    landmark7_indices: tuple[int, ...] = field(default=NOW_LANDMARKS)
+
+    @property
+    def landmark_vertices(self) -> np.ndarray:
+        """Vertex ids (68, 3) of the triangles that hold the landmarks."""
+        return self.triangles[self.landmark_triangles]

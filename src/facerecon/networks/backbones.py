@@ -1,0 +1,118 @@
+"""Image encoders of the reconstruction systems: images to feature vectors."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from facerecon.errors import InputError
+from facerecon.networks.convolutions import ResidualBlock, conv_norm, standardise
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_SPREAD = (0.229, 0.224, 0.225)
+
+
+class SmallBackbone(nn.Module):
+    """Residual network of 2.4 million parameters for 112-pixel crops, meant for training on a CPU.
+
+    forward: (B, 3, 112, 112) sRGB in [0, 1] -> (B, 384). Features keep their 7 x 7 places, since pose and shape depend
+    on where things are; global averaging would have to learn that from the padding.
+    """
+
+    input_size = 112
+    feature_size = 384
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = nn.Sequential(
+            conv_norm(3, 24, 5, 2),
+            ResidualBlock(24, 48, 2),
+            ResidualBlock(48, 96, 2),
+            ResidualBlock(96, 96),
+            ResidualBlock(96, 176, 2),
+            ResidualBlock(176, 176),
+            conv_norm(176, 32, 1),
+        )
+        self.dense = nn.Sequential(nn.Flatten(), nn.Linear(32 * 7 * 7, self.feature_size), nn.ReLU())
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.dense(self.stages(standardise(images)))
+
+
+class ResNetBackbone(nn.Module):
+    """torchvision's ResNet (He et al. 2016) without its classifier, for 224-pixel crops.
+
+    forward: (B, 3, 224, 224) sRGB in [0, 1] -> (B, 512) for resnet18, (B, 2048) for resnet50.
+    """
+
+    input_size = 224
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        from torchvision.models import resnet18, resnet50
+
+        self.network = {"resnet18": resnet18, "resnet50": resnet50}[name](weights=None)
+        self.feature_size = self.network.fc.in_features
+        self.network.fc = nn.Identity()
+        self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("spread", torch.tensor(_IMAGENET_SPREAD)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network((images - self.mean) / self.spread)
+
+    def load_initial_weights(self, path: str | os.PathLike) -> None:
+        """Start from an ImageNet classifier: torchvision's .pth or a .safetensors of the same state dict.
+
+        Raises InputError if the file is missing, unreadable or of another network.
+        """
+        path = Path(path)
+        try:
+            state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+            state = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+            self.network.load_state_dict(state)
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file of initial weights; download torchvision's and name it here") from None
+        except (SafetensorError, RuntimeError, OSError, EOFError, AttributeError, ValueError):
+            raise InputError(f"{path}: not a state dict of this ResNet; give torchvision's file for it") from None
+
+
+class _Backbone(NamedTuple):
+    input_size: int
+    build: Callable[[], nn.Module]
+
+
+_BACKBONES = {
+    "small": _Backbone(SmallBackbone.input_size, SmallBackbone),
+    "resnet18": _Backbone(ResNetBackbone.input_size, lambda: ResNetBackbone("resnet18")),
+    "resnet50": _Backbone(ResNetBackbone.input_size, lambda: ResNetBackbone("resnet50")),
+}
+
+
+def backbone_input_size(name: str) -> int:
+    """Side in pixels of the images that the backbone `name` takes. Raises InputError for an unknown name."""
+    return _backbone(name).input_size
+
+
+def build_backbone(name: str, initial_weights: str | os.PathLike | None = None) -> nn.Module:
+    """Backbone `name` (small, resnet18, resnet50) with attributes input_size and feature_size.
+
+    initial_weights: ImageNet weights to start from, resnet18 and resnet50 only; None draws them at random.
+    Raises InputError for an unknown name, or a file that is missing or does not fit.
+    """
+    backbone = _backbone(name).build()
+    if initial_weights is not None:
+        if not isinstance(backbone, ResNetBackbone):
+            raise InputError(f"{initial_weights}: backbone {name} takes no initial weights; leave initial_weights empty")
+        backbone.load_initial_weights(initial_weights)
+    return backbone
+
+
+def _backbone(name: str) -> _Backbone:
+    if name not in _BACKBONES:
+        raise InputError(f"unknown backbone {name!r}; choose from {', '.join(_BACKBONES)}")
+    return _BACKBONES[name]

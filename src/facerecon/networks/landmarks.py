@@ -1,0 +1,142 @@
+"""The landmark network: 68 points and how far off each is likely to be, from the crop around a face."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facerecon.errors import InputError
+from facerecon.networks.convolutions import ResidualBlock, conv_norm, standardise, to_tensor
+from facerecon.networks.image_crops import (
+    apply_matrix,
+    crop_matrix,
+    invert_matrix,
+    points_box,
+    require_rgb,
+    square_of_box,
+    warp,
+)
+from facerecon.networks.loading import load_network
+
+LANDMARK_COUNT = 68
+CROP_MARGIN = 1.3  # side of the crop over the longer side of the points' box
+# Index of each iBUG landmark's mirror image: what flipping a photo left to right does to the points' names.
+MIRRORED_LANDMARKS = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31]
+    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+)
+# Expected error, in box sides, at which the confidence has fallen to 1/e.
+_CONFIDENCE_ERROR = 0.05
+
+
+@dataclass(frozen=True)
+class LandmarkPrediction:
+    """points (68, 2) float32 photo pixels; expected_error (68,) float32 pixels: the network's own guess of each
+    point's distance from the truth; confidence (68,) float32 in (0, 1]: exp(-expected error / 5 % of the box side)."""
+
+    points: NDArray[np.float32]
+    expected_error: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+
+    @property
+    def box(self) -> NDArray[np.float32]:
+        """Tight box (4,) of the points: x0, y0, x1, y1."""
+        return points_box(self.points)
+
+
+class LandmarkNetwork(nn.Module):
+    """Residual network that regresses the points directly from a square crop.
+
+    size: crop in pixels, a multiple of 16. width: channels at a quarter of the size; deeper stages have two and four
+    times as many. hidden: units of the layer before the output.
+    """
+
+    def __init__(self, size: int = 112, width: int = 48, hidden: int = 256):
+        super().__init__()
+        if size % 16:
+            raise ValueError(f"the crop size must be a multiple of 16, not {size}")
+        self.size = size
+        self.features = nn.Sequential(
+            conv_norm(3, width // 2, 5, 2),
+            nn.MaxPool2d(2),
+            ResidualBlock(width // 2, width),
+            ResidualBlock(width, 2 * width, 2),
+            ResidualBlock(2 * width, 2 * width),
+            ResidualBlock(2 * width, 4 * width, 2),
+            ResidualBlock(4 * width, 4 * width),
+            conv_norm(4 * width, 64, 1),
+        )
+        self.hidden = nn.Linear(64 * (size // 16) ** 2, hidden)
+        self.output = nn.Linear(hidden, 3 * LANDMARK_COUNT)
+
+    def start_at(self, mean_points: Tensor) -> None:
+        """Let the untrained network give about `mean_points` (68, 2), crop units, and an expected error of 0.1."""
+        with torch.no_grad():
+            self.output.weight.mul_(0.3)
+            self.output.bias.copy_(F.pad(mean_points, (0, 1), value=float(np.log(0.1))).flatten())
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """images: (B, 3, size, size) sRGB in [0, 1] -> points (B, 68, 2) in crop units (-1 at the left and upper edge,
+        1 at the right and lower one) and the logarithm (B, 68) of each point's expected distance from the truth."""
+        features = self.features(standardise(images)).flatten(1)
+        values = self.output(F.relu(self.hidden(features))).float().unflatten(1, (LANDMARK_COUNT, 3))
+        return values[..., :2], values[..., 2]
+
+
+@torch.inference_mode()
+def predict_landmarks(
+    image: NDArray[np.uint8],
+    box: NDArray,
+    network: LandmarkNetwork,
+    refinements: int = 1,
+    flip: bool = True,
+) -> LandmarkPrediction:
+    """The 68 landmarks of the face in `box`.
+
+    image: (H, W, 3) uint8 sRGB. box: x0, y0, x1, y1 pixels, about the tight box of the landmarks; it may reach outside
+    the image. refinements: how often to crop again from the predicted points. flip: average with the mirrored crop.
+    Raises InputError for a bad image, a box without area, or one that lies outside the image.
+    """
+    image = require_rgb(image)
+    box = np.asarray(box, np.float64)
+    centre, side = square_of_box(box, CROP_MARGIN)
+    _require_overlap(image, box)
+    for _ in range(refinements + 1):
+        matrix = crop_matrix(centre, side, network.size)
+        points, error = _predict_crop(warp(image, matrix, network.size), network, flip)
+        points = apply_matrix(invert_matrix(matrix), (points + 1) / 2 * network.size)
+        error = error * side / 2
+        refined_box = points_box(points)
+        if (refined_box[2:] - refined_box[:2]).min() < 1:  # collapsed onto a point: nothing to refine on
+            break
+        centre, side = square_of_box(refined_box, CROP_MARGIN)
+    box_side = max(float(np.ptp(points, axis=0).max()), 1e-6)
+    confidence = np.exp(-error / (_CONFIDENCE_ERROR * box_side))
+    return LandmarkPrediction(*(values.astype(np.float32) for values in (points, error, confidence)))
+
+
+def load_landmark_network(weights: str | os.PathLike | None = None) -> LandmarkNetwork:
+    """The landmark network with its weights (None: those carried); raises InputError as `loading.load_network`."""
+    return load_network("landmarks", LandmarkNetwork, weights)[0]
+
+
+def _require_overlap(image: NDArray, box: NDArray) -> None:
+    height, width = image.shape[:2]
+    if box[0] >= width or box[1] >= height or box[2] <= 0 or box[3] <= 0:
+        raise InputError(f"box {box.tolist()} lies outside the {width} x {height} image; give a box around the face")
+
+
+def _predict_crop(crop: NDArray[np.uint8], network: LandmarkNetwork, flip: bool) -> tuple[NDArray, NDArray]:
+    """Points (68, 2) in crop units and expected errors (68,) in the same units."""
+    device = next(network.parameters()).device
+    crops = np.stack([crop, crop[:, ::-1]]) if flip else crop[None]
+    points, log_error = (values.cpu().numpy().astype(np.float64) for values in network(to_tensor(crops, device)))
+    if flip:
+        points[1] = points[1, MIRRORED_LANDMARKS] * [-1, 1]
+        log_error[1] = log_error[1, MIRRORED_LANDMARKS]
+    return points.mean(0), np.exp(log_error.mean(0))

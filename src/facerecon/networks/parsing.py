@@ -1,0 +1,102 @@
+"""The parsing network: which of 19 parts of a portrait each pixel of the standard crop shows.
+
+After BiSeNet (Yu et al. 2018): a shallow path keeps detail, a deep one sees context and is weighed by attention, a fusion
+block joins them. Sized for crops of 128 to 160 pixels, so detail is kept at 1/4 and context seen down to 1/16.
+"""
+
+import os
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facerecon.errors import InputError
+from facerecon.networks.convolutions import ResidualBlock, conv_norm, resize_to, standardise, to_tensor
+from facerecon.networks.image_crops import require_rgb
+from facerecon.networks.loading import load_network
+
+CLASS_COUNT = 19
+
+
+class AttentionRefinement(nn.Module):
+    """Weighs each channel by a function of its image-wide mean (BiSeNet, fig. 2b)."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.features = conv_norm(inputs, outputs)
+        self.attention = nn.Conv2d(outputs, outputs, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        features = self.features(features)
+        return features * torch.sigmoid(self.attention(features.mean((2, 3), keepdim=True)))
+
+
+class FeatureFusion(nn.Module):
+    """Joins detail and context; channels are re-weighed by their mean, beside the identity (BiSeNet, fig. 2c)."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.features = conv_norm(inputs, outputs, 1)
+        self.attention = nn.Sequential(
+            nn.Conv2d(outputs, outputs // 4, 1), nn.ReLU(), nn.Conv2d(outputs // 4, outputs, 1), nn.Sigmoid()
+        )
+
+    def forward(self, detail: Tensor, context: Tensor) -> Tensor:
+        features = self.features(torch.cat([detail, context], 1))
+        return features * (1 + self.attention(features.mean((2, 3), keepdim=True)))
+
+
+class ParsingNetwork(nn.Module):
+    """size: side in pixels, a multiple of 16, at which crops are looked at. width: channels at 1/2; deeper ones follow."""
+
+    def __init__(self, size: int = 144, width: int = 16):
+        super().__init__()
+        if size % 16:
+            raise ValueError(f"the crop size must be a multiple of 16, not {size}")
+        self.size = size
+        joint = 4 * width
+        self.first = conv_norm(3, width, 5, 2)
+        self.detail = nn.Sequential(conv_norm(width, 2 * width, 3, 2), conv_norm(2 * width, joint))
+        self.quarter = nn.Sequential(nn.MaxPool2d(2), ResidualBlock(width, 3 * width))
+        self.eighth = nn.Sequential(ResidualBlock(3 * width, 6 * width, 2), ResidualBlock(6 * width, 6 * width))
+        self.sixteenth = nn.Sequential(ResidualBlock(6 * width, 10 * width, 2), ResidualBlock(10 * width, 10 * width))
+        self.refine_eighth = AttentionRefinement(6 * width, joint)
+        self.refine_sixteenth = AttentionRefinement(10 * width, joint)
+        self.overall = nn.Conv2d(10 * width, joint, 1)
+        self.fusion = FeatureFusion(2 * joint, joint)
+        self.head = nn.Sequential(conv_norm(joint, joint), nn.Conv2d(joint, CLASS_COUNT, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: (B, 3, size, size) standard crops, sRGB in [0, 1] -> class logits (B, 19, size/4, size/4)."""
+        first = self.first(standardise(images))
+        eighth = self.eighth(self.quarter(first))
+        sixteenth = self.sixteenth(eighth)
+        context = self.refine_sixteenth(sixteenth) + self.overall(sixteenth.mean((2, 3), keepdim=True))
+        context = self.refine_eighth(eighth) + resize_to(context, eighth)
+        detail = self.detail(first)
+        return self.head(self.fusion(detail, resize_to(context, detail)))
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """images: (B, 3, S, S) standard crops of any size, in [0, 1] -> class probabilities (B, 19, S, S)."""
+        resized = F.interpolate(images, (self.size, self.size), mode="bilinear", align_corners=False, antialias=True)
+        return torch.softmax(resize_to(self(resized).float(), images), 1)
+
+
+@torch.inference_mode()
+def parse_face(crop: NDArray[np.uint8], network: ParsingNetwork) -> NDArray[np.uint8]:
+    """Parsing classes (S, S) uint8 of a standard crop (S, S, 3) uint8 sRGB.
+
+    Raises InputError if the crop is not a square image.
+    """
+    crop = require_rgb(crop)
+    if crop.shape[0] != crop.shape[1]:
+        raise InputError(f"the crop is {crop.shape[1]} x {crop.shape[0]} pixels; give a square standard crop")
+    device = next(network.parameters()).device
+    return network.probabilities(to_tensor(crop, device))[0].argmax(0).to(torch.uint8).cpu().numpy()
+
+
+def load_parsing(weights: str | os.PathLike | None = None) -> ParsingNetwork:
+    """The parsing network with its weights (None: those carried); raises InputError as `loading.load_network`."""
+    return load_network("parsing", ParsingNetwork, weights)[0]

@@ -1,0 +1,110 @@
+"""The recognition network: a unit vector a face, near for the same person and far for others.
+
+A small residual network of the kind that face recognition uses (batch normalisation before the first convolution, leaky
+activation, fully connected embedding; Deng et al. 2019, section 3.1).
+"""
+
+import os
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facerecon.networks.convolutions import standardise
+from facerecon.networks.loading import load_network
+
+INPUT_SIZE = 112
+EMBEDDING = 512
+# The middle of the standard crop that is looked at: 3/4 of its side, about 165 mm: brows to chin, little hair or neck.
+REGION = 0.75
+
+
+# PReLU at its usual first slope, fixed: training the slopes costs a third of a step's time on a CPU.
+_SLOPE = 0.25
+
+
+class RecognitionBlock(nn.Module):
+    """norm, convolution, norm, leaky ReLU, convolution (with the stride), norm; the shortcut averages and projects."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.BatchNorm2d(inputs),
+            nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.LeakyReLU(_SLOPE),
+            nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(
+                nn.AvgPool2d(stride) if stride > 1 else nn.Identity(),
+                nn.Conv2d(inputs, outputs, 1, bias=False),
+                nn.BatchNorm2d(outputs),
+            )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.body(features) + self.shortcut(features)
+
+
+class RecognitionNetwork(nn.Module):
+    """width: channels at a quarter of the input; deeper stages have two and four times as many."""
+
+    def __init__(self, width: int = 48, dropout: float = 0.1):
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, width // 2, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(width // 2),
+            nn.LeakyReLU(_SLOPE),
+            nn.Conv2d(width // 2, width, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.LeakyReLU(_SLOPE),
+        )
+        self.stages = nn.Sequential(
+            RecognitionBlock(width, width),
+            RecognitionBlock(width, 2 * width, 2),
+            RecognitionBlock(2 * width, 2 * width),
+            RecognitionBlock(2 * width, 4 * width, 2),
+            RecognitionBlock(4 * width, 4 * width),
+            nn.BatchNorm2d(4 * width),
+            nn.Conv2d(4 * width, 32, 1, bias=False),
+            nn.BatchNorm2d(32),
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.embedding = nn.Linear(32 * (INPUT_SIZE // 16) ** 2, EMBEDDING, bias=False)
+        self.norm = nn.BatchNorm1d(EMBEDDING)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: (B, 3, 112, 112) sRGB in [0, 1], as `recognition_crop` cuts them -> embeddings (B, 512), any length."""
+        features = self.stages(self.stem(standardise(images))).flatten(1)
+        return self.norm(self.embedding(self.dropout(features)).float())
+
+    def embed(self, images: Tensor) -> Tensor:
+        """images: (B, 3, 112, 112) in [0, 1] -> unit embeddings (B, 512); their dot product is the cosine similarity.
+
+        Differentiable in the images. Raises ValueError for another shape.
+        """
+        if images.ndim != 4 or images.shape[1:] != (3, INPUT_SIZE, INPUT_SIZE):
+            raise ValueError(f"images must be (B, 3, {INPUT_SIZE}, {INPUT_SIZE}), not {tuple(images.shape)}")
+        return F.normalize(self(images), dim=1)
+
+
+def recognition_crop(images: Tensor) -> Tensor:
+    """The part of standard crops (B, 3, S, S) that the recognition network looks at, as (B, 3, 112, 112).
+
+    The middle three quarters, resized smoothly; differentiable; values are kept. Raises ValueError if the images are not
+    square or S is not a multiple of 8.
+    """
+    size = images.shape[-1]
+    if images.ndim != 4 or images.shape[-2] != size or size % 8 or not size:
+        raise ValueError(f"images must be (B, 3, S, S) with S a multiple of 8, not {tuple(images.shape)}")
+    edge = round(size * (1 - REGION) / 2)
+    region = images[..., edge : size - edge, edge : size - edge]
+    return F.interpolate(region, (INPUT_SIZE, INPUT_SIZE), mode="bilinear", align_corners=False, antialias=True)
+
+
+def load_recognition(weights: str | os.PathLike | None = None) -> RecognitionNetwork:
+    """The recognition network with its weights (None: those carried); raises InputError as `loading.load_network`."""
+    # A file straight from training holds the subjects' centres beside the network.
+    return load_network("recognition", RecognitionNetwork, weights, prefix="network.")[0]

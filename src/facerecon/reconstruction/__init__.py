@@ -1,0 +1,1 @@
+"""From one photograph to a textured 3D face and its files."""

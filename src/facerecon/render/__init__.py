@@ -1,0 +1,1 @@
+"""Rendering of triangle meshes: rasterisation, differentiable interpolation, shading, UV unwrapping, overlays."""

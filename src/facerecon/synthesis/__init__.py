@@ -1,0 +1,1 @@
+"""Synthetic photographs and benchmark folders rendered from the open head."""

@@ -1,0 +1,1 @@
+"""The reconstruction systems: one package each, with model (inference) and training (losses, step)."""

@@ -1,0 +1,192 @@
+"""amplitude_phase at inference: a network from crops to coefficients, and the face they stand for.
+
+The standard crop (facerecon.geometry.crop) at the backbone's resolution goes in; identity, expression, albedo, pose and
+white light come out; the linear face model, the camera of the crop and Lambertian shading make the face (eq. 1 to 3).
+"""
+
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facerecon.errors import InputError
+from facerecon.geometry.cameras import (
+    STANDARD_DISTANCE,
+    head_to_camera,
+    project_perspective,
+    project_scaled_orthographic,
+    standard_focal,
+)
+from facerecon.geometry.normals import vertex_normals
+from facerecon.geometry.rotations import euler_to_matrix
+from facerecon.morphable.linear import LinearFaceModel
+from facerecon.networks.backbones import backbone_input_size, build_backbone
+from facerecon.networks.weights import carried_weights, load_weights
+from facerecon.render.mesh import render_mesh
+from facerecon.render.shading import linear_to_srgb, shade
+from facerecon.systems.amplitude_phase.settings import NetworkSettings
+
+NAME = "amplitude_phase"
+
+_LIGHT_TERMS = 9
+_AMBIENT_SHADING, _FRONTAL_SHADING = 0.7, 0.3
+_SH_CONSTANT, _SH_LINEAR = 0.282095, 0.488603
+# One unit of a head's output stands for this much, so that all outputs learn at a like pace.
+_ROTATION_SCALE = 0.5  # rad
+_TRANSLATION_SCALE = (20.0, 20.0, 50.0)  # mm
+
+
+class Coefficients(NamedTuple):
+    """What describes B faces in standard crops.
+
+    identity (B, 80), expression (B, 64), albedo (B, 80): of the face model, standard normal under its prior.
+    rotation (B, 3): pitch, yaw, roll, rad. translation (B, 3): mm, camera frame of the crop. light (B, 9): white.
+    """
+
+    identity: Tensor
+    expression: Tensor
+    albedo: Tensor
+    rotation: Tensor
+    translation: Tensor
+    light: Tensor
+
+
+class Face(NamedTuple):
+    """B faces decoded: vertices (B, V, 3) mm, head frame; pixels (B, V, 3) x, y in pixels of the crop and z in mm;
+    landmarks (B, 68, 2) pixels of the crop; colours (B, V, 3) shaded sRGB, not clipped."""
+
+    vertices: Tensor
+    pixels: Tensor
+    landmarks: Tensor
+    colours: Tensor
+
+
+class CoefficientNetwork(nn.Module):
+    """Backbone and one linear layer a coefficient group, all zero at first.
+
+    Before training every crop gives the mean face, frontal, at the standard distance, under light that shades surfaces
+    facing the camera by 1 and those seen edge-on by 0.7.
+    """
+
+    def __init__(self, dimensions: dict[str, int], settings: NetworkSettings, initial_weights: str | None = None):
+        """dimensions: of the face model: identity, expression, albedo."""
+        super().__init__()
+        self.backbone = build_backbone(settings.backbone, initial_weights)
+        self.sizes = [dimensions["identity"], dimensions["expression"], dimensions["albedo"], 3, 3, _LIGHT_TERMS]
+        self.heads = nn.Linear(self.backbone.feature_size, sum(self.sizes))
+        nn.init.zeros_(self.heads.weight)
+        nn.init.zeros_(self.heads.bias)
+        light = torch.zeros(_LIGHT_TERMS)
+        light[0], light[2] = _AMBIENT_SHADING / _SH_CONSTANT, _FRONTAL_SHADING / _SH_LINEAR
+        for name, values in (
+            ("light_start", light),
+            ("translation_start", torch.tensor([0.0, 0.0, STANDARD_DISTANCE])),
+            ("translation_scale", torch.tensor(_TRANSLATION_SCALE)),
+        ):
+            self.register_buffer(name, values, persistent=False)
+
+    def forward(self, images: Tensor) -> Coefficients:
+        """images: (B, 3, S, S) sRGB in [0, 1], standard crops of the backbone's size."""
+        identity, expression, albedo, rotation, translation, light = (
+            self.heads(self.backbone(images)).float().split(self.sizes, dim=1)
+        )
+        return Coefficients(
+            identity,
+            expression,
+            albedo,
+            _ROTATION_SCALE * rotation,
+            self.translation_start + self.translation_scale * translation,
+            self.light_start + light,
+        )
+
+
+class FaceDecoder:
+    """The known part of the system: from coefficients to vertices, pixels and pictures.
+
+    size: side of the crop in pixels. Differentiable; runs where the face model lies (rendering on the CPU only).
+    """
+
+    def __init__(self, face_model: LinearFaceModel, size: int, camera: str = "perspective"):
+        self.face_model, self.size, self.camera = face_model, size, camera
+        self.triangles = torch.as_tensor(np.asarray(face_model.topology.triangles), dtype=torch.int32)
+
+    def reconstruct(self, coefficients: Coefficients) -> Face:
+        """Decode coefficients (eq. 1), place and project (eq. 2) and shade (eq. 3)."""
+        vertices = self.face_model.decode(coefficients.identity, coefficients.expression)
+        rotation = euler_to_matrix(coefficients.rotation)
+        pixels = self.project(vertices, rotation, coefficients.translation)
+        landmarks = self.project(self.face_model.landmarks(vertices), rotation, coefficients.translation)[..., :2]
+        return Face(vertices, pixels, landmarks, self.shade(vertices, rotation, coefficients))
+
+    def project(self, points: Tensor, rotation: Tensor, translation: Tensor) -> Tensor:
+        """Points (B, N, 3) of the head frame, mm, to (B, N, 3): x, y in crop pixels, z in mm."""
+        placed = head_to_camera(points, rotation, translation)
+        centre = (self.size / 2.0, self.size / 2.0)
+        focal = standard_focal(self.size)
+        if self.camera == "perspective":
+            return project_perspective(placed, focal, centre)
+        return project_scaled_orthographic(placed, focal / STANDARD_DISTANCE, centre)
+
+    def shade(self, vertices: Tensor, rotation: Tensor, coefficients: Coefficients) -> Tensor:
+        """Vertex colours (B, V, 3) under white light, sRGB, not clipped."""
+        albedo = self.face_model.decode_albedo(coefficients.albedo)
+        normals = vertex_normals(vertices, self.triangles) @ rotation.transpose(1, 2)
+        return linear_to_srgb(shade(albedo, normals, coefficients.light[..., None]))
+
+    def render(self, face: Face) -> tuple[Tensor, Tensor]:
+        """Picture (B, 3, S, S), sRGB, 0 beside the face, not clipped, and its coverage (B, S, S) bool."""
+        image, mask = render_mesh(face.pixels, self.triangles, face.colours, self.size)
+        return image.permute(0, 3, 1, 2), mask
+
+
+class AmplitudePhase:
+    """The trained system: crops to coefficients to faces, without gradients."""
+
+    def __init__(self, network: CoefficientNetwork, face_model: LinearFaceModel, settings: NetworkSettings):
+        self.network = network.eval().requires_grad_(False)
+        self.decoder = FaceDecoder(face_model, backbone_input_size(settings.backbone), settings.camera)
+
+    @torch.no_grad()
+    def predict(self, crops: np.ndarray | Tensor) -> Coefficients:
+        """Coefficients of standard crops: (B, 224, 224, 3) uint8 sRGB, or (B, 3, S, S) float in [0, 1]."""
+        images = torch.as_tensor(crops)
+        if images.dtype == torch.uint8:
+            images = images.permute(0, 3, 1, 2).float() / 255.0
+        return self.network(resize_crops(images, self.decoder.size))
+
+    @torch.no_grad()
+    def reconstruct(self, coefficients: Coefficients) -> Face:
+        """The faces of coefficients, in pixels of a crop of the network's resolution (`decoder.size`)."""
+        return self.decoder.reconstruct(coefficients)
+
+
+def resize_crops(images: Tensor, size: int) -> Tensor:
+    """Crops (B, C, S, S) at another size by averaging areas; `size` divides S or equals it, else InputError."""
+    if images.shape[-1] == size:
+        return images
+    if images.shape[-1] % size or images.shape[-2] != images.shape[-1]:
+        raise InputError(f"crops of {images.shape[-2]}x{images.shape[-1]} pixels cannot be averaged to {size}x{size}")
+    return F.avg_pool2d(images, images.shape[-1] // size)
+
+
+def load_system(
+    weights: str | os.PathLike | None, face_model: LinearFaceModel
+) -> tuple[AmplitudePhase, dict[str, Any]]:
+    """The system with trained weights (None: those carried), and their card.
+
+    Raises InputError if the weights are missing, damaged, for another face model, or not of this system.
+    """
+    path = carried_weights(NAME) if weights is None else weights
+    state, card = load_weights(path, face_model.sha256)
+    if card.get("name") != NAME:
+        raise InputError(f"{path}: weights of {card.get('name')!r}, not of {NAME}; give weights that train {NAME} wrote")
+    try:
+        settings = NetworkSettings(**card["settings"]["network"])
+        network = CoefficientNetwork(face_model.dimensions, settings)
+        network.load_state_dict(state)
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        raise InputError(f"{path}: weights that do not fit this version of {NAME}; retrain it") from None
+    return AmplitudePhase(network, face_model, settings), card

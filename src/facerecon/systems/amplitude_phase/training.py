@@ -1,0 +1,241 @@
+"""Training of amplitude_phase: its losses and the task that the trainer runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facerecon.artefacts import atomic_file, sha256_file
+from facerecon.data.images import encode_jpeg
+from facerecon.data.parsing_labels import PARSING_CLASSES
+from facerecon.data.shards import ShardDataset
+from facerecon.errors import InputError
+from facerecon.geometry.cameras import STANDARD_SIZE
+from facerecon.losses.frequency import frequency_loss
+from facerecon.losses.spatial import (
+    DENG_REGULARISATION,
+    PRINTED_REGULARISATION,
+    coefficient_regularisation,
+    identity_loss,
+    photometric_loss,
+    wing_landmark_loss,
+)
+from facerecon.morphable.linear import LinearFaceModel
+from facerecon.morphable.storage import load_face_model
+from facerecon.networks.recognition import RecognitionNetwork, load_recognition, recognition_crop
+from facerecon.networks.backbones import backbone_input_size
+from facerecon.networks.weights import carried_weights
+from facerecon.systems.amplitude_phase.model import NAME, Coefficients, CoefficientNetwork, Face, FaceDecoder
+from facerecon.systems.amplitude_phase.settings import RegionWeights, Settings
+from facerecon.systems.augmentation import MirrorSigns
+from facerecon.systems.crop_batches import CropBatches
+
+PRINTED_WEIGHT, DENG_WEIGHT = 4e-4, 3e-4
+# What counts as an error of 1 in the fit term: about the spread of the landmark fit itself.
+_FIT_ROTATION = 0.1  # rad
+_FIT_TRANSLATION = (10.0, 10.0, 40.0)  # mm
+_SAMPLE_PICTURES = 6
+
+
+@dataclass(frozen=True)
+class FaceLosses:
+    """The system's loss as a function of coefficients and a batch of `CropBatches`; see `Settings` for its parts.
+
+    recognition: frozen network of the identity term, None if its weight is 0.
+    """
+
+    settings: Settings
+    decoder: FaceDecoder
+    recognition: RecognitionNetwork | None
+
+    def __call__(self, coefficients: Coefficients, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Total (a scalar) and unweighted terms by name.
+
+        Frequency and identity terms see the render laid over the input inside the visible face, our choice: elsewhere
+        they agree by construction, and no black background appears that the recognition network never saw.
+        """
+        weights = self.settings.weights
+        face = self.decoder.reconstruct(coefficients)
+        terms = {"landmark": self.landmark_term(face, batch), "regularisation": self.regularisation_term(coefficients)}
+        scale = {"landmark": weights.landmark, "regularisation": self.regularisation_weight()}
+        if weights.photometric or weights.frequency or weights.identity:
+            rendered, coverage = self.decoder.render(face)
+            mask = batch["face"] * coverage
+            terms["photometric"] = photometric_loss(rendered, batch["image"], mask, batch["region_weight"])
+            scale["photometric"] = weights.photometric
+            composite = torch.where(mask[:, None] > 0, rendered, batch["image"])
+        if weights.frequency:
+            settings = self.settings
+            terms["frequency"], terms["amplitude"], terms["phase"] = frequency_loss(
+                composite, batch["image"], settings.amplitude, settings.phase, floor=settings.phase_floor
+            )
+            scale["frequency"] = weights.frequency
+        if self.recognition is not None:
+            features = self.recognition.embed(recognition_crop(composite.clamp(0.0, 1.0)))
+            terms["identity"] = identity_loss(features, batch["feature"])
+            scale["identity"] = weights.identity
+        fit_weight = self.fit_weight(step)
+        if fit_weight > 0:
+            terms["fit"] = fit_distance(coefficients, batch)
+            scale["fit"] = fit_weight
+        total = torch.stack([scale[name] * terms[name] for name in scale]).sum()
+        return total, terms
+
+    def landmark_term(self, face: Face, batch: dict[str, Tensor]) -> Tensor:
+        """Wing loss between projected and found landmarks, weighted by confidence."""
+        ratio = STANDARD_SIZE / self.decoder.size
+        return wing_landmark_loss(face.landmarks * ratio, batch["landmarks"], batch["confidence"])
+
+    def regularisation_term(self, coefficients: Coefficients) -> Tensor:
+        """Squared coefficients with the inner weights that the settings name."""
+        inner = PRINTED_REGULARISATION if self.settings.regularisation == "printed" else DENG_REGULARISATION
+        return coefficient_regularisation(coefficients._asdict(), inner)
+
+    def regularisation_weight(self) -> float:
+        """The settings' weight, or the one that belongs to the inner weights."""
+        own = PRINTED_WEIGHT if self.settings.regularisation == "printed" else DENG_WEIGHT
+        given = self.settings.weights.regularisation
+        return own if given is None else given
+
+    def fit_weight(self, step: int) -> float:
+        """Weight of the warm-up term: linear from its setting at step 0 to 0 at fit_steps."""
+        remaining = 1.0 - step / self.settings.fit_steps if self.settings.fit_steps else 0.0
+        return self.settings.weights.fit * max(remaining, 0.0)
+
+
+def fit_distance(coefficients: Coefficients, batch: dict[str, Tensor]) -> Tensor:
+    """Mean squared distance to the landmark fit, each group in its own unit, summed over the groups.
+
+    Our warm-up, not the paper's: photometric gradients mean little until the render lies on the face. Rotation counts in
+    0.1 rad, translation in 10 mm sideways and 40 mm in depth, coefficients in standard deviations. Weakly supervised as
+    the rest: the fit comes from the same 68 landmarks.
+    """
+    translation = coefficients.translation.new_tensor(_FIT_TRANSLATION)
+    groups = [
+        (coefficients.rotation - batch["rotation"]) / _FIT_ROTATION,
+        (coefficients.translation - batch["translation"]) / translation,
+        coefficients.identity - batch["identity"],
+        coefficients.expression - batch["expression"],
+    ]
+    return torch.stack([group.square().mean() for group in groups]).sum()
+
+
+class AmplitudePhaseTask:
+    """The training task (facerecon.training.trainer.TrainingTask)."""
+
+    name = NAME
+
+    def __init__(
+        self,
+        settings: Settings,
+        face_model: LinearFaceModel,
+        recognition: RecognitionNetwork | None,
+        training: CropBatches,
+        validation: CropBatches,
+        data_sha256: list[str],
+    ):
+        self.settings, self.face_model = settings, face_model
+        self.training, self.validation, self.data_sha256 = training, validation, data_sha256
+        self.losses = FaceLosses(
+            settings, FaceDecoder(face_model, training.size, settings.network.camera), recognition
+        )
+
+    def build_model(self) -> nn.Module:
+        return CoefficientNetwork(self.face_model.dimensions, self.settings.network, self.settings.initial_weights)
+
+    def card(self) -> dict[str, Any]:
+        return {
+            "settings": self.settings.model_dump(mode="json"),
+            "face_model_sha256": self.face_model.sha256,
+            "data_sha256": self.data_sha256,
+            "photographs": len(self.training.source),
+        }
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        return self.training.batch(step)
+
+    def loss(self, model: nn.Module, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.losses(model(batch["image"]), batch, step)
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """Loss terms on validation photographs, as after the warm-up, and the mean landmark distance in pixels at 224."""
+        batches = [self.validation.plain_batch(indices) for indices in self._validation_rows()]
+        measured: dict[str, list[float]] = {}
+        for batch in batches:
+            coefficients = model(batch["image"])
+            total, terms = self.losses(coefficients, batch, self.settings.fit_steps)
+            landmarks = self.losses.decoder.reconstruct(coefficients).landmarks * (STANDARD_SIZE / self.training.size)
+            distance = torch.linalg.vector_norm(landmarks - batch["landmarks"], dim=-1).mean()
+            for name, value in {"loss": total, **terms, "landmark_pixels": distance}.items():
+                measured.setdefault(name, []).append(float(value) * len(batch["image"]))
+        count = sum(len(batch["image"]) for batch in batches)
+        return {name: sum(values) / count for name, values in measured.items()}
+
+    def sample_pictures(self, model: nn.Module, folder: Path) -> None:
+        """validation.jpg: rows of input, render over input, render alone."""
+        batch = self.validation.plain_batch(list(range(min(_SAMPLE_PICTURES, len(self.validation.source)))))
+        face = self.losses.decoder.reconstruct(model(batch["image"]))
+        rendered, coverage = self.losses.decoder.render(face)
+        over = torch.where(coverage[:, None], rendered, batch["image"])
+        columns = torch.cat([batch["image"], over, rendered], dim=3).clamp(0, 1)
+        picture = (columns.permute(0, 2, 3, 1).flatten(0, 1) * 255).round().byte().numpy()
+        with atomic_file(folder / "validation.jpg") as temporary:
+            temporary.write_bytes(encode_jpeg(picture))
+
+    def _validation_rows(self) -> list[list[int]]:
+        count = min(self.settings.validation_photographs, len(self.validation.source))
+        rows = np.linspace(0, len(self.validation.source) - 1, count).round().astype(int)
+        return [part.tolist() for part in np.array_split(rows, -(-count // self.validation.batch_size))]
+
+
+def make_task(settings: dict[str, Any], data: list[Path], seed: int, batch_size: int) -> AmplitudePhaseTask:
+    """The task for shard files (or folders of them).
+
+    Raises InputError if shards are missing, or were made with another face model or recognition network, pydantic's
+    ValidationError for bad settings.
+    """
+    checked = Settings(**settings)
+    shards = shard_files(data)
+    face_model = load_face_model(checked.face_model, level=1)
+    dataset = ShardDataset(shards, "train")
+    validation = ShardDataset(shards, "validation")
+    if dataset.face_model_sha256 != face_model.sha256:
+        raise InputError(f"{shards[0]}: was made with another face model than the one in use; preprocess again")
+    recognition, recognition_sha256 = None, []
+    if checked.weights.identity:
+        recognition = load_recognition(checked.recognition)
+        recognition_sha256 = [sha256_file(checked.recognition or carried_weights("recognition"))]
+    size = backbone_input_size(checked.network.backbone)
+    regions = region_weights(checked.regions)
+    limits = checked.augmentation
+    mirror = MirrorSigns.of(face_model) if limits.flip else None
+    return AmplitudePhaseTask(
+        checked,
+        face_model,
+        recognition,
+        CropBatches(dataset, batch_size, seed, size, regions, limits, mirror),
+        CropBatches(validation, batch_size, seed, size, regions),
+        [sha256_file(path) for path in shards] + recognition_sha256,
+    )
+
+
+def region_weights(regions: RegionWeights) -> dict[int, float]:
+    """Weight W of eq. 4 for each parsing class of the visible face; glasses, hair, ears and all others are no face."""
+    names = {
+        "skin": ("skin", "l_brow", "r_brow"),
+        "eyes": ("l_eye", "r_eye"),
+        "nose": ("nose",),
+        "mouth": ("mouth", "u_lip", "l_lip"),
+    }
+    return {PARSING_CLASSES.index(name): getattr(regions, part) for part, group in names.items() for name in group}
+
+
+def shard_files(data: list[Path]) -> list[Path]:
+    """The shard files among `data`: files as they are, and shard*.h5 of folders, sorted. InputError if there are none."""
+    files = [file for path in data for file in (sorted(path.glob("shard*.h5")) if path.is_dir() else [path])]
+    if not files:
+        raise InputError(f"{data[0]}: holds no shard*.h5; make shards with `facerecon preprocess shard`")
+    return files

@@ -1,0 +1,1 @@
+"""The auxiliary networks' training: what each learns from synthetic photographs."""

@@ -1,0 +1,155 @@
+"""Training of the recognition network: telling synthetic subjects apart, with a margin."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facerecon.networks.convolutions import channels_first, to_tensor
+from facerecon.networks.recognition import EMBEDDING, INPUT_SIZE, REGION, RecognitionNetwork
+from facerecon.training.tasks.augment import BORDERS, batch_generator, change_values
+from facerecon.training.tasks.crops import StandardCrops
+from facerecon.training.tasks.photographs import PhotographStore, ShuffledIndices
+from facerecon.training.tasks.settings import RecognitionSettings
+
+_VALIDATION_BATCH = 64
+_MAX_PAIRS = 20_000  # of each kind, in validation
+
+
+def make_task(settings: dict[str, Any], data: list[Path], seed: int, batch_size: int) -> "RecognitionTask":
+    """The task that `facerecon train recognition` runs; data: folders of synthetic photographs."""
+    return RecognitionTask(RecognitionSettings(**settings), PhotographStore(data), seed, batch_size)
+
+
+def margin_loss(cosines: Tensor, subjects: Tensor, scale: float, margin: float) -> Tensor:
+    """CosFace loss (Wang et al. 2018, eq. 4), mean over the batch.
+
+    cosines: (B, N) of each embedding with each subject's centre. subjects: (B,) the true ones. margin: taken off the
+    true cosine. Raises ValueError if the shapes do not fit or scale is not positive.
+    """
+    if cosines.ndim != 2 or subjects.shape != cosines.shape[:1]:
+        raise ValueError(f"cosines {tuple(cosines.shape)} and subjects {tuple(subjects.shape)} do not fit")
+    if scale <= 0:
+        raise ValueError(f"scale must be positive, not {scale}")
+    reduced = cosines - margin * F.one_hot(subjects, cosines.shape[1]).to(cosines.dtype)
+    return F.cross_entropy(scale * reduced, subjects)
+
+
+def verification(similarity: NDArray, same: NDArray) -> dict[str, float]:
+    """How well a similarity tells whether two photographs show one person.
+
+    similarity: (N,) of pairs; same: (N,) bool. Returns accuracy: the mean of both kinds' rates at the best threshold;
+    tar_at_far_1pc: share of same-person pairs accepted where 1 % of the others are; auc: area under the ROC curve.
+    Raises ValueError unless both kinds occur.
+    """
+    similarity, same = np.asarray(similarity, np.float64), np.asarray(same, bool)
+    genuine, impostor = np.sort(similarity[same]), np.sort(similarity[~same])
+    if not len(genuine) or not len(impostor):
+        raise ValueError("verification needs pairs of the same and of different people")
+    thresholds = np.unique(similarity)
+    accepted = 1 - np.searchsorted(genuine, thresholds, "left") / len(genuine)
+    refused = np.searchsorted(impostor, thresholds, "left") / len(impostor)
+    strict = np.quantile(impostor, 0.99, method="higher")
+    below = np.searchsorted(impostor, genuine, "left") + np.searchsorted(impostor, genuine, "right")
+    return {
+        "accuracy": float(((accepted + refused) / 2).max()),
+        "tar_at_far_1pc": float((genuine > strict).mean()),
+        "auc": float(below.mean() / 2 / len(impostor)),
+    }
+
+
+class SubjectClassifier(nn.Module):
+    """The recognition network with one centre a training subject; the centres serve training only."""
+
+    def __init__(self, network: RecognitionNetwork, subjects: int):
+        super().__init__()
+        self.network = network
+        self.centres = nn.Parameter(torch.randn(subjects, EMBEDDING) * 0.01)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: (B, 3, 112, 112) in [0, 1] -> embeddings (B, 512), any length."""
+        return self.network(images)
+
+    def cosines(self, embeddings: Tensor) -> Tensor:
+        """(B, N) cosines of the embeddings with the subjects' centres."""
+        return F.normalize(embeddings, dim=1) @ F.normalize(self.centres, dim=1).T
+
+
+class RecognitionTask:
+    """A `TrainingTask`; batches are images (B, 112, 112, 3) uint8 and numbers of subjects (B,) int64."""
+
+    name = "recognition"
+
+    def __init__(
+        self,
+        settings: RecognitionSettings,
+        store: PhotographStore,
+        seed: int,
+        batch_size: int,
+        mean_landmarks: NDArray | None = None,
+    ):
+        """mean_landmarks: as in `StandardCrops`."""
+        self.settings, self.store, self.seed, self.batch_size = settings, store, seed, batch_size
+        self._crops = StandardCrops(store, INPUT_SIZE, mean_landmarks, REGION)
+        training, validation = store.split(settings.validation_fraction, settings.validation_limit)
+        training, self._validation = training[self._crops.usable[training]], validation[self._crops.usable[validation]]
+        self._subjects, numbers = np.unique(store.subjects[training], return_inverse=True)
+        self._number = dict(zip(training.tolist(), numbers.tolist(), strict=True))
+        self._order = ShuffledIndices(training, seed)
+
+    def build_model(self) -> SubjectClassifier:
+        return SubjectClassifier(RecognitionNetwork(**self._network_arguments()), len(self._subjects))
+
+    def card(self) -> dict[str, Any]:
+        return {
+            "network": self._network_arguments(),
+            "settings": self.settings.model_dump(mode="json"),
+            "data": self.store.card(),
+            "face_model_sha256": self.store.face_model_sha256,
+        }
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        rng = batch_generator(self.seed, step)
+        settings, images = self.settings, []
+        indices = self._order.take(step * self.batch_size, self.batch_size)
+        for index in indices:
+            matrix = self._crops.random_matrix(rng, index, settings.shift, settings.log_scale, settings.rotation)
+            image = self._crops.image(index, matrix, BORDERS[rng.integers(len(BORDERS))])
+            images.append(change_values(rng, image, settings.photometric))
+        numbers = np.array([self._number[int(index)] for index in indices])
+        return {"images": torch.from_numpy(np.stack(images)), "subjects": torch.from_numpy(numbers)}
+
+    def loss(self, model: SubjectClassifier, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        cosines = model.cosines(model(channels_first(batch["images"])))
+        rise = min(1.0, step / max(self.settings.margin_steps, 1))
+        loss = margin_loss(cosines, batch["subjects"], self.settings.scale, rise * self.settings.margin)
+        accuracy = (cosines.argmax(1) == batch["subjects"]).float().mean()
+        return loss, {"margin": loss, "accuracy": accuracy}
+
+    def validate(self, model: SubjectClassifier) -> dict[str, float]:
+        """`verification` over pairs of photographs of unseen subjects: all pairs, or 20,000 of each kind."""
+        device = next(model.parameters()).device
+        embeddings = []
+        for start in range(0, len(self._validation), _VALIDATION_BATCH):
+            indices = self._validation[start : start + _VALIDATION_BATCH]
+            crops = np.stack([self._crops.image(index, self._crops.matrix(index)) for index in indices])
+            embeddings.append(F.normalize(model(to_tensor(crops, device)), dim=1).cpu())
+        unit = torch.cat(embeddings).numpy()
+        subjects = self.store.subjects[self._validation]
+        first, second = np.triu_indices(len(subjects), 1)
+        same = subjects[first] == subjects[second]
+        if not same.any() or same.all():
+            return {}  # too few photographs held out to tell anything
+        chosen = np.concatenate([self._some(np.flatnonzero(same)), self._some(np.flatnonzero(~same))])
+        similarity = np.einsum("nd,nd->n", unit[first[chosen]], unit[second[chosen]])
+        return verification(similarity, same[chosen])
+
+    def _some(self, pairs: NDArray) -> NDArray:
+        return np.random.default_rng([self.seed, 4]).permutation(pairs)[:_MAX_PAIRS]
+
+    def _network_arguments(self) -> dict[str, Any]:
+        return self.settings.model_dump(include={"width", "dropout"})

@@ -1,0 +1,37 @@
+"""The class table is consistent with itself under mirroring."""
+
+import numpy as np
+import pytest
+
+from facerecon.data.parsing_labels import (
+    FACE_CLASSES,
+    MIRRORED,
+    PARSING_CLASSES,
+    PARSING_COLOURS,
+    colour_labels,
+    mirror_labels,
+)
+
+
+def test_mirroring_exchanges_exactly_the_sided_classes():
+    for name, image in zip(PARSING_CLASSES, MIRRORED, strict=True):
+        sided = name in {"l_brow", "r_brow", "l_eye", "r_eye", "l_ear", "r_ear"}
+        expected = {"l": "r", "r": "l"}[name[0]] + name[1:] if sided else name
+        assert PARSING_CLASSES[image] == expected
+
+
+def test_mirroring_twice_changes_nothing():
+    labels = np.random.default_rng(0).integers(0, 19, (3, 5, 7)).astype(np.uint8)
+    assert np.array_equal(mirror_labels(mirror_labels(labels)), labels)
+    assert mirror_labels(np.array([[4, 0]], np.uint8)).tolist() == [[0, 5]]
+
+
+def test_colours_tell_all_classes_apart():
+    assert len({tuple(colour) for colour in PARSING_COLOURS.tolist()}) == len(PARSING_CLASSES) == 19
+    assert np.array_equal(colour_labels(np.array([[17]]))[0, 0], PARSING_COLOURS[17])
+    with pytest.raises(ValueError, match="0..18"):
+        colour_labels(np.array([[19]]))
+
+
+def test_face_classes_hold_no_occluder():
+    assert {PARSING_CLASSES[k] for k in FACE_CLASSES}.isdisjoint({"eye_g", "hair", "hat", "cloth", "neck", "background"})

@@ -1,0 +1,147 @@
+"""Synthetic photographs: exact ground truth, seeding, folder layout."""
+
+from dataclasses import replace
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+
+from facerecon.errors import InputError
+from facerecon.morphable.storage import load_face_model
+from facerecon.synthesis.head_surface import CLASS, load_head_surface
+from facerecon.synthesis.photographs import (
+    Pose,
+    load_ground_truth,
+    place_camera,
+    render_subject,
+    sample_occasion,
+    take_photograph,
+    write_photographs,
+)
+from facerecon.synthesis.person import sample_person
+from facerecon.synthesis.randomness import BENCHMARK_DOMAIN, TRAINING_DOMAIN, stream
+
+
+@pytest.fixture(scope="module")
+def surface():
+    return load_head_surface()
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_face_model()
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photographs") / "shard"
+    write_photographs(folder, first_subject=3, subjects=2, photos_per_subject=2, size=96, seed=5)
+    return folder
+
+
+def test_a_shard_holds_what_its_layout_promises(shard):
+    truth = load_ground_truth(shard)
+    assert list(truth["id"]) == ["0000003_00", "0000003_01", "0000004_00", "0000004_01"]
+    assert truth["landmarks"].shape == (4, 68, 2) and truth["identity"].shape == (4, 80)
+    for name in truth["id"]:
+        image = cv2.imread(str(shard / "images" / f"{name}.jpg"))
+        labels = cv2.imread(str(shard / "labels" / f"{name}.png"), cv2.IMREAD_UNCHANGED)
+        assert image.shape == (96, 96, 3) and labels.shape == (96, 96)
+        assert labels.max() < 19 and (labels == CLASS["skin"]).any()
+
+
+def test_a_subject_does_not_depend_on_its_shard(shard, tmp_path):
+    write_photographs(tmp_path / "alone", first_subject=4, subjects=1, photos_per_subject=2, size=96, seed=5)
+    for name in ("0000004_00", "0000004_01"):
+        for kind in ("images", "labels"):
+            (same,) = (shard / kind).glob(f"{name}.*")
+            assert same.read_bytes() == (tmp_path / "alone" / kind / same.name).read_bytes()
+
+
+def test_landmarks_are_the_projected_landmarks_of_the_mesh(shard, model):
+    truth = load_ground_truth(shard)
+    from facerecon.geometry.cameras import head_to_camera, project_perspective
+    from facerecon.geometry.rotations import euler_to_matrix
+    import torch
+
+    for k in range(4):
+        points = torch.as_tensor(np.asarray(model.landmark_operator @ truth["face_vertices"][k]))[None].float()
+        rotation = euler_to_matrix(torch.as_tensor(truth["rotation"][k : k + 1]))
+        camera = head_to_camera(points, rotation, torch.as_tensor(truth["translation"][k : k + 1]))
+        pixels = project_perspective(camera, float(truth["focal"][k]), torch.as_tensor(truth["centre"][k]))
+        assert np.abs(pixels[0, :, :2].numpy() - truth["landmarks"][k]).max() < 0.02
+
+
+def test_camera_shows_the_landmarks_at_the_asked_extent_and_place():
+    landmarks = np.random.default_rng(0).normal(0.0, 40.0, (68, 3))
+    pose = Pose(np.radians([10.0, -50.0, 5.0]), 600.0, 0.5, np.array([0.1, -0.05]))
+    pixels = place_camera(landmarks, pose, 200).project(landmarks.astype(np.float32))[:, :2]
+    low, high = pixels.min(0), pixels.max(0)
+    assert (high - low).max() == pytest.approx(100.0, abs=0.01)
+    assert (low + high) / 2.0 == pytest.approx([120.0, 90.0], abs=0.01)
+
+
+def test_eyes_lie_under_their_landmarks(surface, model):
+    rng = stream(1, TRAINING_DOMAIN, 0)
+    person = sample_person(rng, surface)
+    occasion = sample_occasion(rng, surface.generator.expression_names)
+    plain = replace(
+        occasion, expression=np.zeros(52, np.float32), hat=False, glasses=False, occluders=0, loose_hair=False,
+        pose=Pose(np.zeros(3), 1500.0, 0.6, np.zeros(2)),
+    )  # fmt: skip
+    person = replace(person, hair=replace(person.hair, kind=None))
+    photograph = take_photograph(rng, surface, model, person, plain, 224)
+    column, row = photograph.landmarks[36:42].mean(0).astype(int)
+    assert photograph.labels[row, column] == CLASS["r_eye"]  # iBUG 36-41 is the subject's right eye
+    column, row = photograph.landmarks[30].astype(int)
+    assert photograph.labels[row, column] == CLASS["nose"]
+    assert photograph.visible[36:48].all() and photograph.visible[30]
+    lips = photograph.landmarks[[51, 57]]
+    assert lips[0, 1] < lips[1, 1]
+
+
+def test_far_side_of_a_profile_is_hidden(surface, model):
+    rng = stream(1, TRAINING_DOMAIN, 1)
+    person = sample_person(rng, surface)
+    person = replace(person, hair=replace(person.hair, kind=None))
+    occasion = sample_occasion(rng, surface.generator.expression_names)
+    side = replace(occasion, pose=Pose(np.radians([0.0, 80.0, 0.0]), 1500.0, 0.5, np.zeros(2)), occluders=0, glasses=False)
+    photograph = take_photograph(rng, surface, model, person, side, 160)
+    # The nose points to the image's right: the subject's left half is hidden.
+    assert photograph.visible[:8].mean() > 0.6 and photograph.visible[9:17].mean() < 0.4
+    assert photograph.landmarks[30, 0] > photograph.landmarks[0, 0]
+
+
+def test_identities_of_training_and_benchmark_come_from_different_streams():
+    training = stream(7, TRAINING_DOMAIN, 0).random(4)
+    assert not np.allclose(training, stream(7, BENCHMARK_DOMAIN, 0).random(4))
+    assert not np.allclose(training, stream(7, TRAINING_DOMAIN, 0, 0).random(4))
+
+
+def test_photographs_of_a_subject_share_the_shape_and_differ_in_the_rest(surface, model):
+    person, taken = render_subject(2, 9, 2, 96, surface, model)
+    (first, one), (second, two) = taken
+    assert not np.array_equal(one.image, two.image) and first.pose.distance != second.pose.distance
+    again, _ = render_subject(2, 9, 1, 96, surface, model)
+    assert np.array_equal(person.neutral, again.neutral)
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "foreign"])
+def test_damaged_ground_truth_is_named(shard, tmp_path, damage):
+    path = tmp_path / "ground_truth.h5"
+    if damage == "truncated":
+        path.write_bytes((shard / "ground_truth.h5").read_bytes()[:2000])
+    if damage == "foreign":
+        with h5py.File(path, "w") as file:
+            file.attrs["kind"] = "something else"
+    with pytest.raises(InputError, match="ground_truth.h5"):
+        load_ground_truth(tmp_path)
+
+
+def test_nonsense_sizes_are_refused(tmp_path):
+    with pytest.raises(InputError):
+        write_photographs(tmp_path / "x", 0, 0, 1)
+    with pytest.raises(InputError):
+        write_photographs(tmp_path / "x", 0, 1, 1, size=7)
+    assert not (tmp_path / "x").exists()

@@ -1,0 +1,43 @@
+# Predictions on the benchmark and their accuracy, by system.
+
+
+rule predict:
+    input:
+        benchmark=ancient("results/benchmarks/now_open"),
+        content_hash="results/benchmarks/now_open.sha256",
+        weights=lambda wildcards: [weights(path) for path in PLAN.system_weights(wildcards.system)],
+    output:
+        directory("results/predictions/{system}"),
+    log:
+        "logs/predictions/{system}.log",
+    threads: 1
+    resources:
+        mem_mb=1500,
+    params:
+        predictor=lambda wildcards: PLAN.predictor(wildcards.system),
+        option=lambda wildcards, input: repeated("--weights", input.weights),
+        weights=lambda wildcards: weights_id(*PLAN.system_weights(wildcards.system)),
+        fingerprint=lambda wildcards: stage_fingerprint(f"predict.{PLAN.predictor(wildcards.system)}"),
+    shell:
+        "python -m facerecon predict now --system {params.predictor} {params.option} --benchmark {input.benchmark}"
+        " --out {output} 2>&1 | tee {log}"
+
+
+rule evaluate_now:
+    input:
+        benchmark=ancient("results/benchmarks/now_open"),
+        content_hash="results/benchmarks/now_open.sha256",
+        predictions="results/predictions/{system}",
+    output:
+        "results/evaluations/{system}.csv",
+    log:
+        "logs/evaluations/{system}.log",
+    threads: 1
+    resources:
+        mem_mb=1500,
+    params:
+        protocol=SETTINGS.evaluation.protocol,
+        fingerprint=stage_fingerprint("evaluate.now"),
+    shell:
+        "python -m facerecon evaluate now --benchmark {input.benchmark} --predictions {input.predictions}"
+        " --system {wildcards.system} --protocol {params.protocol} --jobs {threads} --out {output} 2>&1 | tee {log}"

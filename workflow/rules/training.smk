@@ -1,0 +1,26 @@
+# Training of the reconstruction systems. A killed job resumes from its checkpoint in `work`.
+
+
+rule train_system:
+    input:
+        shards=PLAN.training_shards(),
+        weights=lambda wildcards: [weights(path) for path in PLAN.training_weights(wildcards.system)],
+    output:
+        weights="results/training/{system}/model.safetensors",
+        card="results/training/{system}/model.json",
+        metrics="results/training/{system}/metrics.csv",
+    log:
+        "logs/training/{system}.log",
+    threads: lambda wildcards: PLAN.training_threads(wildcards.system)
+    resources:
+        mem_mb=4000,
+    params:
+        settings=lambda wildcards: PLAN.training_settings(wildcards.system),
+        weights=lambda wildcards: weights_id(*PLAN.training_weights(wildcards.system)),
+        fingerprint=lambda wildcards: stage_fingerprint(f"training.{wildcards.system}"),
+        data=lambda wildcards, input: repeated("--data", input.shards),
+        work=lambda wildcards: f"results/training/{wildcards.system}/work",
+    shell:
+        "(python -m facerecon train {wildcards.system} --settings {params.settings:q} {params.data} --out {params.work}"
+        " && cp {params.work}/model.safetensors {params.work}/model.json {params.work}/metrics.csv"
+        " $(dirname {output.weights})) 2>&1 | tee {log}"
