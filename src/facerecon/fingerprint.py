@@ -1,10 +1,11 @@
 """Fingerprints of a stage's source code: what must change before its results are out of date.
 
 A stage is named by the modules it starts from. Its fingerprint is a SHA-256 over the syntax trees of those modules and
-of every `facerecon` module that they import, directly or not, at the top or inside a function, and over the data files that
-these modules' packages carry in `assets/`. Comments, docstrings, formatting, `pass` and the package's version number do
-not count; nor do carried weights, since which of them a stage reads depends on the settings. The trees are serialised here rather than by
-`ast.dump`, whose text differs between Python versions: a head node and a compute node may run different ones.
+of every `facerecon` module that they import, directly or not, at the top or inside a function, and over the data files
+that these modules' packages carry in `assets/`. Comments, docstrings, formatting, `pass` and the package's version
+number do not count; nor do carried weights, since which of them a stage reads depends on the settings. The trees are
+serialised here rather than by `ast.dump`, whose text differs between Python versions: a head node and a compute node
+may run different ones.
 
 Nothing is imported and nothing is written: modules are only read and parsed, each once a process.
 """
@@ -51,6 +52,7 @@ change of one system's losses does not rerun the training of the others.
 WEIGHTS_PACKAGE = "facerecon.networks"
 """The package whose `assets/` are weights."""
 
+_STATEMENT_LISTS = ("body", "orelse", "finalbody", "handlers", "cases")
 _IGNORED_FIELDS = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
 
 
@@ -110,24 +112,24 @@ def import_closure(entries: Iterable[str], package_root: Path) -> dict[str, Path
     return found
 
 
-def imported_modules(path: Path, name: str, lazy: bool = True) -> Iterator[str]:
+@cache
+def imported_modules(path: Path, name: str, lazy: bool = True) -> frozenset[str]:
     """Names that the module `name` in file `path` may import from this package (some may be attributes of a module).
 
     lazy: also those imported inside functions.
     """
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found: set[str] = set()
     for node in _walk(_tree(path), lazy):
         if isinstance(node, ast.Import):
-            targets = [alias.name for alias in node.names]
+            found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 parents = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join(parents + ([node.module] if node.module else []))
-            targets = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        yield from (target for target in targets if target == PACKAGE or target.startswith(f"{PACKAGE}."))
+            found.update([base, *(f"{base}.{alias.name}" for alias in node.names)])
+    return frozenset(target for target in found if target == PACKAGE or target.startswith(f"{PACKAGE}."))
 
 
 file_digest = cache(sha256_file)
@@ -158,13 +160,14 @@ def _module_file(name: str, package_root: Path) -> Path | None:
 
 
 def _walk(tree: ast.AST, lazy: bool) -> Iterator[ast.AST]:
-    """Every node below `tree`; without `lazy`, those that run on import."""
+    """Every statement below `tree`; without `lazy`, those that run on import."""
     waiting = [tree]
     while waiting:
         node = waiting.pop()
         yield node
-        if lazy or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            waiting.extend(ast.iter_child_nodes(node))
+        if lazy or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            children = (getattr(node, field, ()) for field in _STATEMENT_LISTS)
+            waiting.extend(child for statements in children for child in statements)
 
 
 def _serialise(value: object, write) -> None:

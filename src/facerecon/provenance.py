@@ -89,7 +89,7 @@ def describe(path: str | os.PathLike) -> str:
 
 @lru_cache
 def source_commit() -> str:
-    """Commit of the source at work: of the git checkout it lies in (`-dirty` if edited), else as packaged, else `unknown`."""
+    """Commit of the source: of the git checkout it lies in (`-dirty` if edited), else as packaged, else `unknown`."""
     package = Path(__file__).parent
     checkout = package.parent.parent
     if (checkout / ".git").exists() and (checkout / "src" / package.name) == package:

@@ -87,11 +87,17 @@ class RunPlan:
         """Weights of an auxiliary network."""
         return f"results/networks/{network}/model.safetensors" if self.is_trained(network) else carried(network)
 
-    def system_weights(self, system: str) -> list[str]:
-        """Weights of a system by its name in the tables: one file, or none."""
-        if system.endswith(TRAINED_SUFFIX):
-            return [f"results/training/{system.removesuffix(TRAINED_SUFFIX)}/model.safetensors"]
-        return [carried(system)] if system in SYSTEMS else []
+    def system_weights(self, system: str) -> dict[str, str]:
+        """Weights that predicting with a system of the tables reads: option of `facerecon predict` -> file."""
+        predictor = self.predictor(system)
+        if predictor not in SYSTEMS:
+            return {}
+        trained = f"results/training/{predictor}/model.safetensors"
+        return {
+            "--weights": carried(predictor) if predictor == system else trained,
+            "--detector": self.network_weights("detector"),
+            "--landmark-network": self.network_weights("landmarks"),
+        }
 
     def predictor(self, system: str) -> str:
         """What `facerecon predict` calls a system of the tables."""
@@ -127,21 +133,23 @@ class RunPlan:
             for folder in map(Path, chosen.folders):
                 rows = ADAPTERS[chosen.adapter](folder, dataset)
                 if not rows:
-                    raise InputError(f"datasets.{dataset}: {folder} has no photographs for the {chosen.adapter} adapter")
+                    raise InputError(
+                        f"datasets.{dataset}: {folder} has no photographs for the {chosen.adapter} adapter"
+                    )
                 ids += [row.id for row in rows]
             self._listings[dataset] = ids
         return self._listings[dataset]
 
 
 def carried(network: str) -> str:
-    """Path of carried weights; relative if they lie below the working folder, so that a moved checkout reruns nothing."""
+    """Path of carried weights; relative below the working folder, so that a moved checkout reruns nothing."""
     path = Path(__file__).parent / "networks" / "assets" / f"{network}.safetensors"
     below = path.is_relative_to(Path.cwd())
     return os.path.relpath(path) if below else str(path)
 
 
 def weights_id(*paths: str) -> str:
-    """Name and SHA-256 of those of these weights that no rule makes: a checkout changes their times, so times do not count.
+    """Name and SHA-256 of those of these weights that no rule makes: a checkout changes their times.
 
     Weights that the run trains, and missing ones, are left out: the workflow itself watches over those.
     """

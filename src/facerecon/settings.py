@@ -86,7 +86,7 @@ class DatasetSettings(Section):
     """Photographs of your own to train on."""
 
     adapter: Literal["folder", "synthetic"] = Field(
-        description="layout: `folder` any tree of JPEG and PNG files, `synthetic` what `facerecon data synthesize` writes"
+        description="layout: `folder` any tree of photographs, `synthetic` what `facerecon data synthesize` writes"
     )
     folders: Annotated[list[str], Field(min_length=1)] = Field(description="folders to read, in this order")
 
@@ -170,7 +170,7 @@ class EvaluationSettings(Section):
 
     systems: Annotated[list[System], Field(min_length=1)] = Field(
         ["mean_face", "oracle", "amplitude_phase", "amplitude_phase_trained"],
-        description="rows, in this order: `amplitude_phase` has the carried weights, `amplitude_phase_trained` this run's",
+        description="rows, in order; `amplitude_phase` has the carried weights, `amplitude_phase_trained` this run's",
     )
     protocol: Literal["official", "corrected", "both"] = Field("both", description="NoW protocols to evaluate under")
 
@@ -202,7 +202,9 @@ class Settings(Section):
             raise ValueError(f"datasets: the name {GENERATED_DATASET!r} is the run's own; choose another")
         for name in self.training_datasets:
             if name != GENERATED_DATASET and name not in self.datasets:
-                raise ValueError(f"training_datasets: {name!r} is not among datasets ({', '.join(self.datasets) or 'none'})")
+                raise ValueError(
+                    f"training_datasets: {name!r} is not among datasets ({', '.join(self.datasets) or 'none'})"
+                )
         if len(set(self.training_datasets)) < len(self.training_datasets):
             raise ValueError("training_datasets names a dataset twice")
         return self

@@ -33,9 +33,9 @@ _CONFIG_HEADER = f"""\
 _PAGE_HEADER = """\
 # Settings
 
-Written from `src/facerecon/settings.py` by `make settings`. `config.yaml` holds every setting with its default; a recipe
-overrides some (`snakemake --cores all --configfile recipes/tiny.yaml`), and so does `--config` on the command line.
-Unknown keys are refused before anything runs.
+Written from `src/facerecon/settings.py` by `make settings`. `config.yaml` holds every setting with its default; a
+recipe overrides some (`snakemake --cores all --configfile recipes/tiny.yaml`), and so does `--config` on the command
+line. Unknown keys are refused before anything runs.
 """
 
 
@@ -120,7 +120,13 @@ def _allowed(schema: Mapping[str, Any]) -> str:
         return f"list of {_allowed(schema['items'])}"
     if schema.get("type") == "object":
         return "mapping of names"
-    words = {"integer": "whole number", "number": "number", "boolean": "true or false", "string": "text", "null": "empty"}
+    words = {
+        "integer": "whole number",
+        "number": "number",
+        "boolean": "true or false",
+        "string": "text",
+        "null": "empty",
+    }
     bounds = [
         f"{sign} {schema[key]}"
         for key, sign in (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<"))

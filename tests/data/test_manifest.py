@@ -146,7 +146,7 @@ def test_shards_cut_the_rows(tmp_path):
     write_manifest("synthetic", "open", [tmp_path / "a"], tmp_path / "m.csv")
     manifest = read_manifest(tmp_path / "m.csv")
     parts = [[row.id for row in manifest.shard(k, 3)] for k in range(2)]
-    assert [len(part) for part in parts] == [3, 1] and sum(parts, []) == [row.id for row in manifest.rows]
+    assert [len(part) for part in parts] == [3, 1] and [*parts[0], *parts[1]] == [row.id for row in manifest.rows]
     with pytest.raises(InputError, match="shard 2 of 3 rows does not exist"):
         manifest.shard(2, 3)
 

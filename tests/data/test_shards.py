@@ -37,7 +37,10 @@ def shard_table(first: int, count: int, model: str = "m") -> Table:
         "shard",
         [f"{first + k:04d}" for k in range(count)],
         columns,
-        {"image": [encode_jpeg(image) for image in flat], "labels": [encode_png(image[..., 0] // 20) for image in flat]},
+        {
+            "image": [encode_jpeg(image) for image in flat],
+            "labels": [encode_png(image[..., 0] // 20) for image in flat],
+        },
         attributes={"face_model_sha256": model},
     )
 

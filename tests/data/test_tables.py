@@ -13,7 +13,10 @@ def example(count: int = 5) -> Table:
     return Table(
         kind="example",
         ids=[f"image_{k}" for k in range(count)],
-        columns={"points": rng.normal(size=(count, 68, 2)).astype(np.float32), "split": encode_strings(["train"] * count)},
+        columns={
+            "points": rng.normal(size=(count, 68, 2)).astype(np.float32),
+            "split": encode_strings(["train"] * count),
+        },
         blobs={"image": [bytes([k]) * (10 + k) for k in range(count)]},
         rejected=[Rejection("dark", "landmarks", "no face was found"), Rejection("ölig", "fit", "Zeichen")],
         attributes={"provenance": "{}", "focal": 1015.0},
@@ -59,7 +62,8 @@ def test_bad_tables_are_not_written(tmp_path):
 def test_fixed_size_arrays_are_checksummed(tmp_path):
     write_table(tmp_path / "t.h5", example())
     with h5py.File(tmp_path / "t.h5") as file:
-        assert all(file[name].fletcher32 for name in ("id", "points", "image/offsets", "image/crc32", "rejected/reason"))
+        names = ("id", "points", "image/offsets", "image/crc32", "rejected/reason")
+        assert all(file[name].fletcher32 for name in names)
 
 
 @pytest.mark.parametrize("dataset", ["points", "image/data"])

@@ -137,31 +137,33 @@ class TestIdentity:
             identity_loss(torch.zeros(2, 512), torch.zeros(2, 256))
 
 
-class TestRegularisation:
-    coefficients = {
-        "identity": torch.tensor([[3.0, 4.0], [0.0, 0.0]]),
-        "expression": torch.tensor([[1.0, 0.0], [0.0, 1.0]]),
-        "albedo": torch.tensor([[2.0], [0.0]]),
-        "light": torch.tensor([[1.0, 1.0], [1.0, 1.0]]),
-    }
+COEFFICIENTS = {
+    "identity": torch.tensor([[3.0, 4.0], [0.0, 0.0]]),
+    "expression": torch.tensor([[1.0, 0.0], [0.0, 1.0]]),
+    "albedo": torch.tensor([[2.0], [0.0]]),
+    "light": torch.tensor([[1.0, 1.0], [1.0, 1.0]]),
+}
 
+
+class TestRegularisation:
     def test_zero_for_the_mean_face_in_the_dark(self):
-        zeros = {name: torch.zeros_like(values) for name, values in self.coefficients.items()}
+        zeros = {name: torch.zeros_like(values) for name, values in COEFFICIENTS.items()}
         assert coefficient_regularisation(zeros) == 0
 
     def test_hand_computed_as_printed(self):
         expected = (25e-4 + 2 * 0.8e-4 + 4e-1 + 4e-2) / 2
-        loss = coefficient_regularisation(self.coefficients, PRINTED_REGULARISATION)
+        loss = coefficient_regularisation(COEFFICIENTS, PRINTED_REGULARISATION)
         assert loss.item() == pytest.approx(expected)
 
     def test_hand_computed_as_deng(self):
-        loss = coefficient_regularisation(self.coefficients, DENG_REGULARISATION)
+        loss = coefficient_regularisation(COEFFICIENTS, DENG_REGULARISATION)
         assert loss.item() == pytest.approx((25 + 2 * 0.8 + 4 * 1.7e-2) / 2)
 
     def test_gradient(self):
         values = random(2, 5).requires_grad_()
-        assert torch.autograd.gradcheck(lambda a: coefficient_regularisation({"identity": a}, {"identity": 0.3}), values)
+        weights = {"identity": 0.3}
+        assert torch.autograd.gradcheck(lambda a: coefficient_regularisation({"identity": a}, weights), values)
 
     def test_a_missing_name_is_refused(self):
         with pytest.raises(ValueError, match="no coefficients named light"):
-            coefficient_regularisation({name: self.coefficients[name] for name in ("identity", "expression", "albedo")})
+            coefficient_regularisation({name: COEFFICIENTS[name] for name in ("identity", "expression", "albedo")})

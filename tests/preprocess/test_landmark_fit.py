@@ -34,7 +34,8 @@ def faces(basis: LandmarkBasis, count: int, spread: float = 1.0) -> FaceFit:
         dim=1,
     )
     coefficients = spread * torch.randn(count, 30, dtype=torch.float64, generator=generator)
-    translation = torch.tensor([3.0, -4.0, 1000.0]) + torch.randn(count, 3, generator=generator) * torch.tensor([3, 3, 30])
+    spread_mm = torch.randn(count, 3, generator=generator) * torch.tensor([3, 3, 30])
+    translation = torch.tensor([3.0, -4.0, 1000.0]) + spread_mm
     return FaceFit(coefficients[:, :20], coefficients[:, 20:], angles, translation.double(), torch.zeros(count))
 
 

@@ -31,7 +31,12 @@ class LineTask:
 
     def build_model(self):
         return nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(512, 1)
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Dropout(0.2),
+            nn.Linear(512, 1),
         )
 
     def card(self):
@@ -39,7 +44,10 @@ class LineTask:
 
     def batch(self, step):
         images = np.random.default_rng((self.seed, step)).normal(size=(4, 3, 8, 8)).astype(np.float32)
-        return {"images": torch.from_numpy(images), "targets": torch.from_numpy(images.mean(axis=(1, 2, 3), keepdims=False))}
+        return {
+            "images": torch.from_numpy(images),
+            "targets": torch.from_numpy(images.mean(axis=(1, 2, 3), keepdims=False)),
+        }
 
     def loss(self, model, batch, step):
         if step in self.at_step:

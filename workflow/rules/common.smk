@@ -9,7 +9,8 @@ from facerecon.run_plan import RunPlan, weights_id
 from facerecon.settings import parse_settings
 
 
-container: "docker://python:3.12-slim"
+# Used only on request (--software-deployment-method apptainer); envs/facerecon.def says how it is built.
+container: "envs/facerecon.sif"
 
 
 wildcard_constraints:
@@ -40,3 +41,8 @@ def weights(path):
 def repeated(option, values):
     """An option once for each value."""
     return " ".join(f"{option} {value}" for value in values)
+
+
+def weights_options(files):
+    """Options that name weights: option -> path."""
+    return " ".join(f"{option} {path}" for option, path in files.items())

@@ -5,7 +5,7 @@ rule predict:
     input:
         benchmark=ancient("results/benchmarks/now_open"),
         content_hash="results/benchmarks/now_open.sha256",
-        weights=lambda wildcards: [weights(path) for path in PLAN.system_weights(wildcards.system)],
+        weights=lambda wildcards: [weights(path) for path in PLAN.system_weights(wildcards.system).values()],
     output:
         directory("results/predictions/{system}"),
     log:
@@ -15,11 +15,11 @@ rule predict:
         mem_mb=1500,
     params:
         predictor=lambda wildcards: PLAN.predictor(wildcards.system),
-        option=lambda wildcards, input: repeated("--weights", input.weights),
-        weights=lambda wildcards: weights_id(*PLAN.system_weights(wildcards.system)),
+        options=lambda wildcards: weights_options(PLAN.system_weights(wildcards.system)),
+        weights=lambda wildcards: weights_id(*PLAN.system_weights(wildcards.system).values()),
         fingerprint=lambda wildcards: stage_fingerprint(f"predict.{PLAN.predictor(wildcards.system)}"),
     shell:
-        "python -m facerecon predict now --system {params.predictor} {params.option} --benchmark {input.benchmark}"
+        "python -m facerecon predict now --system {params.predictor} {params.options} --benchmark {input.benchmark}"
         " --out {output} 2>&1 | tee {log}"
 
 

@@ -1,7 +1,7 @@
 """The `facerecon` command. Each command translates its options into one function call of the library.
 
 A stage is imported only when its command is called, so that help and errors come at once. What the user can mend ends
-in one line on stderr and exit status 2, as wrong options do; interruption ends in 130.
+in one line on stderr and exit status 2, as wrong options do.
 """
 
 import sys
@@ -48,6 +48,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except InputError as error:
         print(f"facerecon: error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("facerecon: interrupted", file=sys.stderr)
-        sys.exit(130)

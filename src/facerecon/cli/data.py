@@ -81,7 +81,7 @@ def build_benchmark(
     "facerecon data manifest --adapter synthetic --name synthetic part0 part1 --out manifest.csv",
 )
 def manifest(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders to read, in this order.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders to read, in this order.")],
     adapter: Annotated[Adapter, typer.Option(help="Layout of the folders.")],
     name: Annotated[str, typer.Option(help="Name of the dataset in the manifest.")],
     out: Out,

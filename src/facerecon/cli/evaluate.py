@@ -47,7 +47,7 @@ def aflw2000(
     """Print the normalised mean error of the landmark network on AFLW2000-3D, boxes from the ground truth."""
     from facerecon.preprocess.measure import measure_aflw2000
 
-    print(measure_aflw2000(folder, weights_path("landmarks", weights)))
+    measure_aflw2000(folder, weights_path("landmarks", weights))
 
 
 @command(app, "detection", "facerecon evaluate detection photographs")
@@ -59,6 +59,4 @@ def detection(
     """Print how many faces are found, and the distance of five points from where they were marked."""
     from facerecon.preprocess.measure import measure_detection
 
-    print(
-        measure_detection(folder, weights_path("detector", detector), weights_path("landmarks", landmark_network))
-    )
+    measure_detection(folder, weights_path("detector", detector), weights_path("landmarks", landmark_network))

@@ -37,9 +37,7 @@ def landmarks(
     run(manifest, shard, shard_size, out, weights=weights, max_rejected_fraction=max_rejected_fraction)
 
 
-@command(
-    app, "parsing", "facerecon preprocess parsing --manifest manifest.csv --landmarks landmarks.h5 --out masks.h5"
-)
+@command(app, "parsing", "facerecon preprocess parsing --manifest manifest.csv --landmarks landmarks.h5 --out masks.h5")
 def parsing(
     manifest: Manifest,
     landmarks: Landmarks,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from facerecon.cli.common import Out, command
+from facerecon.cli.common import command
 from facerecon.errors import InputError
 
 
@@ -20,18 +20,22 @@ def register(app: typer.Typer) -> None:
         "facerecon reconstruct group.jpg --out faces --box 410,120,180,220",
     )
     def reconstruct(
-        photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photographs, JPEG or PNG.")],
-        out: Out,
+        photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", help="Photographs, JPEG or PNG.")],
+        out: Annotated[Path, typer.Option("--out", help="Folder to write, a folder a photograph.")],
         texture_size: Annotated[int, typer.Option(min=64, max=4096, help="Side of the texture, pixels.")] = 512,
         box: Annotated[
             str | None, typer.Option(metavar="X,Y,W,H", help="Where the face is, pixels; default: detected.")
         ] = None,
     ) -> None:
-        """Turn photographs into textured 3D faces: mesh, texture, albedo, overlay and numbers, one folder a photograph."""
+        """Turn photographs into textured 3D faces: a folder each with mesh, texture, albedo, overlay and numbers.
+
+        A photograph that cannot be used is named on stderr, the others go on, and the exit status is 2.
+        """
         given_box = _parse_box(box)
         from facerecon.reconstruct import reconstruct_photos
 
-        reconstruct_photos(photos, out, texture_size=texture_size, box=given_box)
+        if reconstruct_photos(photos, out, texture_size=texture_size, box=given_box):
+            raise typer.Exit(2)
 
 
 def _parse_box(text: str | None) -> tuple[float, float, float, float] | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from facerecon.cli.common import CARRIED, Out, command, group
+from facerecon.cli.common import CARRIED, Out, command, group, weights_path
 from facerecon.errors import InputError
 
 
@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
         "train",
         "facerecon train amplitude_phase --settings training.yaml --data shard-0.h5 --data shard-1.h5 --out run",
         "facerecon train landmarks --settings training.yaml --data photographs --out run",
-        "facerecon train amplitude_phase --settings '{\"training\": {\"steps\": 50}}' --data shard-0.h5 --out run",
+        'facerecon train amplitude_phase --settings \'{"training": {"steps": 50}}\' --data shard-0.h5 --out run',
     )(train)
     app.add_typer(predict_app, name="predict")
 
@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
 def train(
     name: Annotated[Trainable, typer.Argument(metavar="NAME", help=f"One of: {', '.join(Trainable)}.")],
     data: Annotated[list[Path], typer.Option(help="Shard, or folder of synthetic photographs; repeatable.")],
-    out: Out,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run: weights, card, metrics, checkpoints.")],
     settings: Annotated[
         str, typer.Option(metavar="FILE", help="YAML file with sections training and task, or JSON text of them.")
     ] = "{}",
@@ -56,27 +56,36 @@ def train(
     ] = None,
 ) -> None:
     """Train a system on shards, or an auxiliary network on synthetic photographs. Killed runs resume."""
+    given = _read_settings(settings)
     from facerecon.training.run import run_training
 
-    run_training(name.value, _read_settings(settings), data, out, max_seconds_per_call=max_seconds_per_call)
+    run_training(name.value, given, data, out, max_seconds_per_call=max_seconds_per_call)
 
 
 @command(
     predict_app,
     "now",
     "facerecon predict now --system mean_face --benchmark now_open --out predictions",
-    "facerecon predict now --system amplitude_phase --weights run/model.safetensors --benchmark now_open --out predictions",
+    "facerecon predict now --system amplitude_phase --weights run/model.safetensors --benchmark now_open --out mine",
 )
 def predict_now(
     system: Annotated[Predictor, typer.Option(help="What predicts.")],
     benchmark: Annotated[Path, typer.Option(help="Benchmark folder in the NoW layout.")],
     out: Out,
     weights: Annotated[str, typer.Option(metavar="FILE", help="Weights, of a system that has any.")] = CARRIED,
+    detector: Annotated[str, typer.Option(metavar="FILE", help="Detector weights, for such a system.")] = CARRIED,
+    landmark_network: Annotated[str, typer.Option(metavar="FILE", help="Landmark weights, likewise.")] = CARRIED,
 ) -> None:
     """Write a mesh and 7 landmarks for every image of a NoW-format benchmark."""
+    from facerecon.preprocess.face import FaceFinder
     from facerecon.systems.predict import predict_now as predict
+    from facerecon.systems.registry import SYSTEMS
 
-    predict(system.value, weights, benchmark, out)
+    finder = None
+    if system.value in SYSTEMS:
+        networks = {"detector": detector, "landmarks": landmark_network}
+        finder = FaceFinder.load({name: weights_path(name, given) for name, given in networks.items()})
+    predict(system.value, weights, benchmark, out, finder=finder)
 
 
 def _read_settings(text: str) -> dict[str, Any] | Path:

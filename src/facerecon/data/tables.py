@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,9 +105,9 @@ def read_table(path: str | os.PathLike, kind: str) -> Table:
                 continue
             if isinstance(item, h5py.Group):
                 offsets, bytes_, sums = item["offsets"][()], item["data"][()].tobytes(), item["crc32"][()]
-                table.blobs[name] = [bytes_[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
-                for row, value in zip(table.ids, zip(table.blobs[name], sums, strict=True), strict=True):
-                    check_crc32(value[0], int(value[1]), f"{path}: {name} of {row}")
+                table.blobs[name] = [bytes_[a:b] for a, b in pairwise(offsets)]
+                for row, value, expected in zip(table.ids, table.blobs[name], sums, strict=True):
+                    check_crc32(value, int(expected), f"{path}: {name} of {row}")
             else:
                 table.columns[name] = item[()]
         table.rejected = read_rejected(file)

@@ -139,10 +139,13 @@ def _resolve_negative(lines: list[bytes], corner_counts: NDArray, corners: NDArr
 
 
 def _parse_numbers(text: bytes, dtype: type) -> NDArray:
-    """The numbers of a blank-separated text up to the first that cannot be read; callers check the count."""
+    """The numbers of a blank-separated text; none if anything else is in it, so that callers need only count."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return np.fromstring(text, dtype=dtype, sep=" ")
+        warnings.simplefilter("error", DeprecationWarning)  # what older numpy gives in place of ValueError
+        try:
+            return np.fromstring(text, dtype=dtype, sep=" ")
+        except (ValueError, DeprecationWarning):
+            return np.zeros(0, dtype)
 
 
 def _without_comment(line: bytes) -> bytes:

@@ -1,1 +1,1 @@
-"""Morphable face models: the carried open face model, its head generator and procedural skin, and how they are built."""
+"""Morphable face models: the carried open face model, its head generator and skin, and how they are built."""

@@ -16,8 +16,8 @@ Mirror = Callable[[np.ndarray], np.ndarray]
 def mirrored_components(samples: np.ndarray, mirror: Mirror, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean and `count` components of samples (n, V, 3) and their mirror images.
 
-    mirror: maps (..., V, 3) to its mirror image. Returns the mean (V, 3), the basis (count, V, 3) in units of the samples a
-    standard deviation, by falling variance, and the sign (count,), +1 or -1, of each component's mirror image.
+    mirror: maps (..., V, 3) to its mirror image. Returns the mean (V, 3), the basis (count, V, 3) in the samples' unit
+    a standard deviation, by falling variance, and the sign (count,), +1 or -1, of each component's mirror image.
     """
     mean = samples.mean(0, dtype=np.float64)
     mean = (mean + mirror(mean)) / 2

@@ -26,8 +26,8 @@ def eye_albedo(
 ) -> np.ndarray:
     """Albedo (N, 3) float32, linear RGB, of eyeball points (N, 3), mm.
 
-    centre: (3,) mm of the eyeball. iris: (3,) its colour. gaze: direction, any length. softness: degrees over which the rims
-    of iris and pupil blend. fibres: radial iris pattern. lid_shadow: darken the part below the upper lid, which
+    centre: (3,) mm of the eyeball. iris: (3,) its colour. gaze: direction, any length. softness: degrees over which the
+    rims of iris and pupil blend. fibres: radial iris pattern. lid_shadow: darken the part below the upper lid, which
     shading without occlusion would leave too bright.
     """
     direction = points - centre

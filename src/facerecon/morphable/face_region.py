@@ -44,7 +44,7 @@ def cut_face(head: HeadData) -> CoarseFace:
 
 
 def _face_skin(head: HeadData) -> np.ndarray:
-    """Skin quads inside the face mask: the largest connected, mirror-closed piece, without quads that stick out of it."""
+    """Skin quads inside the face mask: the largest connected, mirror-closed piece, without its outstanding quads."""
     quads = head.quads["skin"]
     inside = head.masks["face"][quads].min(1) > LEAST_FACE_MASK
     quads = quads[inside & (head.masks["ears"][quads].max(1) < GREATEST_EAR_MASK)]

@@ -29,8 +29,8 @@ def open_kind(path: str | os.PathLike, kind: str, schema_version: int) -> Iterat
             found = (file.attrs.get("kind"), file.attrs.get("schema_version"))
             if found != (kind, schema_version):
                 raise InputError(
-                    f"{path}: kind {found[0]!r}, schema version {found[1]}, where {kind!r}, version {schema_version} is "
-                    "needed; name another file or rebuild it with this version of facerecon"
+                    f"{path}: kind {found[0]!r}, schema version {found[1]}, where {kind!r}, version {schema_version} "
+                    "is needed; name another file or rebuild it with this version of facerecon"
                 )
             yield file
     except (OSError, KeyError, RuntimeError) as error:

@@ -47,8 +47,8 @@ class HeadIdentity:
     """What makes one head.
 
     sex: 1 male, 0 female. age: years, from 18. ancestry: (3,) shares african, asian, caucasian, summing to 1.
-    muscle, weight, height, proportions: [0, 1] between MakeHuman's extremes. local: (n,) in [-1, 1], one a local change.
-    asymmetry: (m,) >= 0, one an asymmetry target.
+    muscle, weight, height, proportions: [0, 1] between MakeHuman's extremes. local: (n,) in [-1, 1], one a local
+    change. asymmetry: (m,) >= 0, one an asymmetry target.
     """
 
     sex: float
@@ -65,10 +65,11 @@ class HeadIdentity:
 class HeadGenerator:
     """MakeHuman heads in the open face model's frame (mm; origin at the mean of the mean face's 68 landmarks).
 
-    template: (V, 3) float32. quads: part -> (n, 4) int32 with the parts skin, eye_sockets, mouth_cavity, eye_left, eye_right,
-    teeth_upper, teeth_lower and tongue (left is the subject's), oriented outwards. lash_quads: (n, 4). mirror: (V,).
-    masks: face, lips, ears, eyelids, inside_mouth -> (V,) in [0, 1]. face_vertices: (Vc,) head vertex of each coarse
-    vertex of the face model; face_is_skin: (Vc,) False on the eyeballs; face_mean: (Vc, 3) the mean face.
+    template: (V, 3) float32. quads: part -> (n, 4) int32 with the parts skin, eye_sockets, mouth_cavity, eye_left,
+    eye_right, teeth_upper, teeth_lower and tongue (left is the subject's), oriented outwards. lash_quads: (n, 4).
+    mirror: (V,). masks: face, lips, ears, eyelids, inside_mouth -> (V,) in [0, 1]. base_ids: (V,) MakeHuman vertex ids.
+    face_vertices: (Vc,) head vertex of each coarse vertex of the face model; face_is_skin: (Vc,) False on the eyeballs;
+    face_mean: (Vc, 3) the mean face, onto which heads are aligned. *_names: labels of the targets.
     """
 
     def __init__(self, data: HeadData):

@@ -13,6 +13,7 @@ import numpy as np
 from facerecon.artefacts import atomic_file
 from facerecon.morphable import makehuman
 from facerecon.morphable.hdf5 import dequantise, open_kind, quantise, write_array
+from facerecon.morphable.subdivision import boundary_loops
 
 KIND = "head_generator"
 SCHEMA_VERSION = 1
@@ -35,6 +36,7 @@ MASKS = {"face": "face", "lips": "lips", "ears": "ears", "eyelids": "eyelids", "
 LOCAL_CATEGORIES = ("cheek", "chin", "ears", "eyebrows", "eyes", "forehead", "head", "mouth", "nose")
 TARGET_GROUPS = ("macro", "local_positive", "local_negative", "asymmetry", "expression", "units")
 TARGET_STEP = 0.05  # mm; the source has multiples of 0.1 mm, and symmetrising halves them
+MUCOSA_RINGS = 5
 SMALLEST_EFFECT = 1e-3  # mm; targets that move no head vertex further are left out
 
 
@@ -42,10 +44,11 @@ SMALLEST_EFFECT = 1e-3  # mm; targets that move no head vertex further are left 
 class HeadData:
     """Head mesh and targets; V vertices, all lengths in mm.
 
-    template: (V, 3) neutral template. base_ids: (V,) MakeHuman vertex ids. mirror: (V,) mirror map. quads: part -> (n, 4).
-    lash_quads: (n, 4). masks: name -> (V,) in [0, 1]. names: target group -> labels; targets: target group -> (n, V, 3).
-    local_categories: category of each local change. face_vertices: (Vc,) head vertex of each coarse face-model vertex.
-    face_is_skin: (Vc,) bool, False on the eyeballs. face_mean: (Vc, 3) mean face, the target of rigid alignment.
+    template: (V, 3) neutral template. base_ids: (V,) MakeHuman vertex ids. mirror: (V,) mirror map. quads: part ->
+    (n, 4). lash_quads: (n, 4). masks: name -> (V,) in [0, 1]. names: target group -> labels; targets: target group ->
+    (n, V, 3). local_categories: category of each local change. face_vertices: (Vc,) head vertex of each coarse
+    face-model vertex. face_is_skin: (Vc,) bool, False on the eyeballs. face_mean: (Vc, 3) mean face, the target of
+    rigid alignment.
     """
 
     template: np.ndarray
@@ -104,13 +107,16 @@ def build_head_data(data: Path) -> HeadData:
     for group, keep in moves.items():
         names[group] = [name for name, kept in zip(names[group], keep, strict=True) if kept]
         targets[group] = targets[group][keep].astype(np.float32)
+    quads = {name: local_id[part] for name, part in parts.items()}
+    masks = {name: makehuman.vertex_mask(data, file, coordinates) for name, file in MASKS.items()}
+    masks["lips"][_around_mouth(quads["skin"])] = 1.0
     return HeadData(
         template=mesh.vertices[used],
         base_ids=used,
         mirror=mirror,
-        quads={name: local_id[quads] for name, quads in parts.items()},
+        quads=quads,
         lash_quads=local_id[lashes],
-        masks={name: makehuman.vertex_mask(data, file, coordinates) for name, file in MASKS.items()},
+        masks=masks,
         names=names,
         targets=targets,
         local_categories=categories,
@@ -196,6 +202,17 @@ def load_head_data(path: str | os.PathLike | None = None) -> HeadData:
             face_is_skin=file["face_is_skin"][:],
             face_mean=file["face_mean"][:],
         )
+
+
+def _around_mouth(skin: np.ndarray) -> np.ndarray:
+    """Ids of the skin vertices within MUCOSA_RINGS quads of the mouth's rim, the skin's second longest boundary.
+
+    The mask picture leaves the folds at the corners of the mouth bare.
+    """
+    ring = boundary_loops(skin)[1]
+    for _ in range(MUCOSA_RINGS):
+        ring = np.unique(skin[np.isin(skin, ring).any(1)])
+    return ring
 
 
 def _mask_coordinates(mesh: makehuman.BaseMesh, segments: np.ndarray) -> np.ndarray:

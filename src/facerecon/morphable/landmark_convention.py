@@ -1,8 +1,9 @@
 """The 68 iBUG landmarks in the 300W-LP convention, carried over from the BFM mean face to another face mesh.
 
-The published mean positions (`assets/landmarks68_bfm_mean.csv`) are laid onto the face by a similarity fitted to eyes, nose
-and mouth, whose places on the mesh are known (`assets/landmark_anchors.json`); a smooth warp then makes these anchors meet,
-and every landmark goes to the nearest point of the skin. Jaw and brows, which no mesh feature marks, follow the warp.
+The published mean positions (`assets/landmarks68_bfm_mean.csv`) are laid onto the face by a similarity fitted to eyes,
+nose and mouth, whose places on the mesh are known (`assets/landmark_anchors.json`); a smooth warp then makes these
+anchors meet, and every landmark goes to the nearest point of the skin. Jaw and brows, which no mesh feature marks,
+follow the warp.
 """
 
 import json
@@ -54,7 +55,7 @@ def transfer_landmarks(anchors: np.ndarray) -> np.ndarray:
 def embed_landmarks(
     targets: np.ndarray, vertices: np.ndarray, triangles: np.ndarray, mirror: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Triangle ids (68,) and barycentrics (68, 3) of the points of a symmetric mesh nearest to symmetric targets (68, 3).
+    """Triangle ids (68,) and barycentrics (68, 3) of a symmetric mesh's points nearest to symmetric targets (68, 3).
 
     The subject's right half is found and mirrored to the left, so that the embedding is exactly symmetric.
     """

@@ -30,10 +30,10 @@ class CoarseModel:
 class LinearFaceModel(nn.Module):
     """Face model whose vertices and albedo are linear in standard normal coefficients.
 
-    Buffers, float32: mean (V, 3) and identity_basis (80, V, 3), expression_basis (64, V, 3) in mm in the head frame (y up, z out
-    of the face, +x the subject's left, origin at the mean face's mean landmark); albedo_mean (V, 3) and albedo_basis
-    (80, V, 3) linear RGB. Neutral is expression 0. `identity_signs`, `expression_signs` and `albedo_signs` give a
-    mirrored face's coefficients: mirror image of decode(c) = decode(c * signs).
+    Buffers, float32: mean (V, 3), identity_basis (80, V, 3) and expression_basis (64, V, 3) in mm in the head frame (y
+    up, z out of the face, +x the subject's left, origin at the mean face's mean landmark); albedo_mean (V, 3) and
+    albedo_basis (80, V, 3) linear RGB. Neutral is expression 0. `identity_signs`, `expression_signs` and `albedo_signs`
+    mirror a face: the mirror image of decode(c) is decode(c * signs).
     topology: the mesh; level: subdivision level; sha256: of the model file; coarse: the control mesh's model.
     """
 
@@ -47,7 +47,7 @@ class LinearFaceModel(nn.Module):
         albedo: tuple[np.ndarray, np.ndarray],
         signs: tuple[np.ndarray, np.ndarray, np.ndarray],
     ):
-        """shape: mean, identity and expression bases; albedo: mean and basis; signs: of the three bases in that order."""
+        """shape: mean, identity and expression bases; albedo: mean and basis; signs: of the three bases in order."""
         super().__init__()
         self.topology, self.level, self.sha256, self.coarse = topology, level, sha256, coarse
 
@@ -111,11 +111,11 @@ class LinearFaceModel(nn.Module):
         return (vertices[:, self.landmark_vertices] * self.landmark_weights[..., None]).sum(-2)
 
     def project_identity(self, vertices: np.ndarray) -> np.ndarray:
-        """Identity coefficients (..., 80) nearest to neutral coarse vertices (..., Vc, 3), mm head frame: least squares."""
+        """Identity coefficients (..., 80), least squares, of neutral coarse vertices (..., Vc, 3), mm head frame."""
         return _project(np.asarray(vertices, dtype=np.float64) - self.coarse.mean, self._identity_projection)
 
     def project_expression(self, offsets: np.ndarray) -> np.ndarray:
-        """Expression coefficients (..., 64) nearest to coarse offsets from neutral (..., Vc, 3), mm: least squares."""
+        """Expression coefficients (..., 64), least squares, of coarse offsets from neutral (..., Vc, 3), mm."""
         return _project(np.asarray(offsets, dtype=np.float64), self._expression_projection)
 
 

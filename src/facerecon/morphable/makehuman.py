@@ -37,8 +37,9 @@ def find_data() -> Path:
 class BaseMesh:
     """MakeHuman's base mesh.
 
-    vertices: (19158, 3) mm. groups: name -> (n, 4) vertex ids of the quads. texture: (T, 2) texture coordinates in [0, 1].
-    texture_groups: name -> (n, 4) ids into `texture`, one a quad corner. mirror: (19158,) id of each vertex's mirror image.
+    vertices: (19158, 3) mm. groups: name -> (n, 4) vertex ids of the quads. texture: (T, 2) texture coordinates in
+    [0, 1]. texture_groups: name -> (n, 4) ids into `texture`, one a quad corner. mirror: (19158,) id of each vertex's
+    mirror image.
     """
 
     vertices: np.ndarray
@@ -115,8 +116,11 @@ def vertex_mask(data: Path, name: str, coordinates: np.ndarray) -> np.ndarray:
 
 
 def macro_target_paths(data: Path) -> dict[str, Path]:
-    """Files of the adult macro targets, keyed "race|<ancestry>|<sex>|<age>", "universal|<sex>|<age>|<muscle>|<weight>",
-    "height|...|<height>" and "proportions|...|<proportions>"; a target's weight is the product of its words' weights."""
+    """Files of the adult macro targets by key; a target's weight is the product of the weights of its key's words.
+
+    Keys are "race|<ancestry>|<sex>|<age>", "universal|<sex>|<age>|<muscle>|<weight>", "height|...|<height>" and
+    "proportions|...|<proportions>", where ... are the universal target's words.
+    """
     folder = data / "mpfb2/targets/macrodetails"
     paths: dict[str, Path] = {}
     for sex in ("male", "female"):

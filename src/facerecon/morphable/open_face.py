@@ -35,7 +35,8 @@ HEADS, EXPRESSIONS, SKINS = 2400, 4000, 1600  # samples behind each basis
 DIMENSIONS = {"identity": 80, "expression": 64, "albedo": 80}
 HEAD_SEED, EXPRESSION_SEED, SKIN_SEED = 1, 2, 3
 ALIGNMENT_ROUNDS = 4
-EYE_WEIGHT = 4.0  # of the eyeballs' colours in the albedo components, whose vertices are few
+EYE_WEIGHT = 4.0  # of the eyeballs, whose vertices are few, in the components of expression (gaze) and albedo (irises)
+IRIS_SOFTNESS = 4.0  # degrees; the eyeballs' vertices are 9 degrees apart at level 1
 
 
 def build_open_face(model_path: str | os.PathLike, head_path: str | os.PathLike) -> None:
@@ -45,8 +46,7 @@ def build_open_face(model_path: str | os.PathLike, head_path: str | os.PathLike)
     """
     head = build_head_data(find_data())
     face = cut_face(head)
-    generator = HeadGenerator(head)
-    samples, mean = sample_faces(generator, face, HEADS, np.random.default_rng(HEAD_SEED))
+    mean = mean_face(sample_faces(HeadGenerator(head), face), head.template[face.head_vertices], face)
     origin = _landmark_origin(head, face, mean)
     head = replace(
         head,
@@ -56,19 +56,27 @@ def build_open_face(model_path: str | os.PathLike, head_path: str | os.PathLike)
         face_mean=mean - origin,
     )
     save_head_data(head, head_path)
-    head = load_head_data(head_path)  # so that the model depends on the file's content alone
-    save_face_model(build_face_model(head, face, samples - origin.astype(np.float32)), model_path)
+    save_face_model(build_face_model(load_head_data(head_path)), model_path)
 
 
-def build_face_model(head: HeadData, face: CoarseFace, samples: np.ndarray) -> StoredModel:
-    """Face model of a head file's data; samples: (n, Vc, 3) aligned neutral faces in the head frame, mm."""
+def build_face_model(head: HeadData) -> StoredModel:
+    """Face model of a head file's data."""
+    face = cut_face(head)
+    skin = face.part == 0
+    samples = sample_faces(HeadGenerator(head), face)
     mean, identity, identity_signs = mirrored_components(
-        samples, lambda faces: mirror_image(faces, face.mirror), DIMENSIONS["identity"]
+        align_faces(samples, head.face_mean, skin),
+        lambda faces: mirror_image(faces, face.mirror),
+        DIMENSIONS["identity"],
     )
     targets = np.concatenate([head.targets["expression"], head.targets["units"]])[:, face.head_vertices]
     partners = expression_partners(head)
     weights = sample_expression_weights(head, EXPRESSIONS, np.random.default_rng(EXPRESSION_SEED))
-    expression, expression_signs = expression_components(targets, partners, weights, DIMENSIONS["expression"])
+    importance = np.where(skin, 1.0, EYE_WEIGHT)[:, None]
+    expression, expression_signs = expression_components(
+        targets * importance, partners, weights, DIMENSIONS["expression"]
+    )
+    expression = expression / importance
 
     meshes = subdivide(len(face.head_vertices), face.quads, face.mirror, 2)
     albedo_mean, albedo, albedo_signs = albedo_components(head, face, meshes[1])
@@ -77,7 +85,7 @@ def build_face_model(head: HeadData, face: CoarseFace, samples: np.ndarray) -> S
         mean=mean,
         quads=face.quads,
         mirror=face.mirror,
-        is_skin=face.part == 0,
+        is_skin=skin,
         albedo_mean=albedo_mean,
         bases={"identity": identity, "expression": expression, "albedo": albedo},
         signs={"identity": identity_signs, "expression": expression_signs, "albedo": albedo_signs},
@@ -85,25 +93,30 @@ def build_face_model(head: HeadData, face: CoarseFace, samples: np.ndarray) -> S
     )
 
 
-def sample_faces(
-    generator: HeadGenerator, face: CoarseFace, count: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Random neutral coarse faces (count, Vc, 3) float32, rigidly aligned over the skin to their mean (Vc, 3), also returned.
+def sample_faces(generator: HeadGenerator, face: CoarseFace) -> np.ndarray:
+    """The HEADS random neutral coarse faces (n, Vc, 3) float32 behind the model, not aligned."""
+    rng = np.random.default_rng(HEAD_SEED)
+    identities = [generator.sample_identity(rng) for _ in range(HEADS)]
+    pieces = [generator.unaligned(identities[k : k + 200], face.head_vertices) for k in range(0, HEADS, 200)]
+    return np.concatenate(pieces)
 
-    The mean is that of the faces and their mirror images, so it is symmetric.
+
+def align_faces(faces: np.ndarray, target: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """Faces (n, Vc, 3) moved rigidly onto `target` (Vc, 3) over the vertices `skin` (Vc,) bool."""
+    rotation, shift = rigid_alignment(faces[:, skin], target[skin])
+    return faces @ rotation.transpose(0, 2, 1).astype(np.float32) + shift[:, None].astype(np.float32)
+
+
+def mean_face(faces: np.ndarray, start: np.ndarray, face: CoarseFace) -> np.ndarray:
+    """Mean (Vc, 3), float64, of faces (n, Vc, 3) and their mirror images, each rigidly aligned onto it; symmetric.
+
+    start: (Vc, 3) symmetric face, in whose place and posture the mean comes out.
     """
-    identities = [generator.sample_identity(rng) for _ in range(count)]
-    raw = np.concatenate(
-        [generator.unaligned(identities[k : k + 200], face.head_vertices) for k in range(0, count, 200)]
-    )
-    skin = face.part == 0
-    mean = generator.template[face.head_vertices].astype(np.float64)
+    mean = start
     for _ in range(ALIGNMENT_ROUNDS):
-        rotation, shift = rigid_alignment(raw[:, skin], mean[skin])
-        faces = raw @ rotation.transpose(0, 2, 1).astype(np.float32) + shift[:, None].astype(np.float32)
-        mean = faces.mean(0, dtype=np.float64)
+        mean = align_faces(faces, mean, face.part == 0).mean(0, dtype=np.float64)
         mean = (mean + mirror_image(mean, face.mirror)) / 2
-    return faces, mean
+    return mean
 
 
 def expression_partners(head: HeadData) -> np.ndarray:
@@ -113,7 +126,7 @@ def expression_partners(head: HeadData) -> np.ndarray:
 
 
 def sample_expression_weights(head: HeadData, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Random weights (count, 86) in [0, 1] of the 52 expressions and 34 units: a few at a time, sides mostly together."""
+    """Random weights (count, 86) in [0, 1] of the 52 expressions and 34 units: a few at a time, sides mostly alike."""
     names = head.names["expression"] + head.names["units"]
     partners = expression_partners(head)
     chance = np.repeat([0.25, 0.10], [len(head.names["expression"]), len(head.names["units"])])
@@ -161,7 +174,7 @@ def albedo_components(
         samples[k, skin] = skin_albedo(points[skin], masks, parameters, rng)
         for side in (1, 2):
             eye = part == side
-            samples[k, eye] = eye_albedo(points[eye], eye_centre(points[eye]), parameters.iris)
+            samples[k, eye] = eye_albedo(points[eye], eye_centre(points[eye]), parameters.iris, softness=IRIS_SOFTNESS)
     importance = np.where(skin, 1.0, EYE_WEIGHT).astype(np.float32)[:, None]
     mean, basis, signs = mirrored_components(
         samples * importance, lambda colours: colours[..., mesh.mirror, :], DIMENSIONS["albedo"]
@@ -174,7 +187,9 @@ def build_topologies(
 ) -> dict[int, Topology]:
     """Topologies of levels 1 and 2. UV and regions are found at level 2, whose leading vertices are level 1's."""
     fine = meshes[2]
-    triangles = {level: triangulate(meshes[level].quads, meshes[level].operator @ mean, meshes[level].mirror) for level in (1, 2)}
+    triangles = {
+        level: triangulate(meshes[level].quads, meshes[level].operator @ mean, meshes[level].mirror) for level in (1, 2)
+    }
     uv = build_uv(fine.operator @ mean, triangles[2], fine.mirror, vertex_parts(fine, face))
     part = vertex_parts(fine, face)
     masks = {name: fine.operator @ head.masks[name][face.head_vertices] for name in ("lips", "ears")}
@@ -208,8 +223,7 @@ def build_uv(vertices: np.ndarray, triangles: np.ndarray, mirror: np.ndarray, pa
     uv[skin] = chart_skin(vertices[skin], number[triangles[part[triangles[:, 0]] == 0]], number[mirror[skin]])
     left_hole = eye_holes(triangles, part, vertices)[0]
     eye = np.flatnonzero(part == 1)
-    number[eye] = np.arange(len(eye))
-    uv[eye] = chart_eye(vertices[eye], number[triangles[part[triangles[:, 0]] == 1]], uv[left_hole])
+    uv[eye] = chart_eye(vertices[eye], eye_centre(vertices[eye]), uv[left_hole])
     uv[mirror[eye]] = uv[eye] * [-1, 1] + [1, 0]
     return uv
 
@@ -230,9 +244,9 @@ def vertex_parts(mesh: SubdividedMesh, face: CoarseFace) -> np.ndarray:
 def _anchors(head: HeadData, face: CoarseFace, fine_vertices: np.ndarray) -> np.ndarray:
     """Places (41, 3) of the landmark anchors; coarse vertices lead the fine ones."""
     number = {int(base): k for k, base in enumerate(head.base_ids[face.head_vertices])}
-    return np.stack([
-        np.mean([fine_vertices[number[base]] for base in bases], axis=0) for bases in landmarks.anchor_vertices()
-    ])
+    return np.stack(
+        [np.mean([fine_vertices[number[base]] for base in bases], axis=0) for bases in landmarks.anchor_vertices()]
+    )
 
 
 def _embed(

@@ -6,15 +6,15 @@ from scipy.spatial import cKDTree
 from facerecon.morphable.skin import brow_line, brow_map
 from facerecon.morphable.topology import REGIONS
 
-LID_RIM = 3.0  # mm from the lids' edge that still count as eye
+LID_RIM = 4.0  # mm from the lids' edge that still count as eye
 BROW_STRENGTH = 0.3
 LEAST_MASK = 0.5
 LEAST_EAR_MASK = 0.25
 FOREHEAD_GAP = 4.0  # mm between the brows' centre line and the forehead
 
 # Half-width of the nose over height, and how far forward its points lie, on the template (mm, head frame).
-NOSE_HEIGHT = np.array([-18.0, -14.0, -4.0, 4.0, 18.0, 34.0, 42.0])
-NOSE_HALF_WIDTH = np.array([6.0, 17.0, 20.0, 16.0, 11.0, 8.0, 7.0])
+NOSE_HEIGHT = np.array([-13.0, -10.0, -4.0, 4.0, 18.0, 34.0, 42.0])
+NOSE_HALF_WIDTH = np.array([9.0, 17.0, 20.0, 16.0, 11.0, 8.0, 7.0])
 NOSE_DEPTH = -5.0
 
 
@@ -23,8 +23,8 @@ def region_masks(
 ) -> dict[str, np.ndarray]:
     """Name -> (V,) bool for the names of REGIONS; each vertex is in exactly one.
 
-    points: (V, 3) template coordinates, mm. is_skin: (V,) bool, False on the eyeballs. lips, ears: (V,) masks in [0, 1].
-    lid_edges: ids of the skin vertices on the lids' edges.
+    points: (V, 3) template coordinates, mm. is_skin: (V,) bool, False on the eyeballs. lips, ears: (V,) masks in
+    [0, 1]. lid_edges: ids of the skin vertices on the lids' edges.
     """
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
     lid_distance, _ = cKDTree(points[lid_edges]).query(points)

@@ -1,7 +1,7 @@
 """Procedural skin albedo: absorption by melanin and haemoglobin with facial maps, brows, stubble and painted hair.
 
-Everything is a function of a point's place on the head generator's template (mm, head frame), so one skin fits every head
-and every resolution. The maps were placed by hand on the template.
+Everything is a function of a point's place on the head generator's template (mm, head frame), so one skin fits every
+head and every resolution. The maps were placed by hand on the template.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ DARKEST, BRIGHTEST = 0.004, 0.95
 class SkinParameters:
     """One person's skin, hair and eye colour. Strengths are relative: 0 is absent, 1 strong; colours are linear RGB.
 
-    melanin: about 0.03 very fair to 2.4 very dark. haemoglobin: overall redness. lips, cheeks, nose: added redness there.
+    melanin: 0.03 very fair to 2.4 very dark. haemoglobin: overall redness. lips, cheeks, nose: added redness there.
     brow: opacity of the brows; brow_width: factor on their width; brow_arch: mm that their outer part is raised.
     beard: opacity of stubble. eye_circles: darkness below the eyes. freckles: strength (drawn only in fine detail).
     melanin_variation, haemoglobin_variation: relative spread of smooth blotches. hairline: mm above the usual one.
@@ -166,7 +166,7 @@ def brow_line(x: np.ndarray, arch: float = 0.0) -> np.ndarray:
 
 
 def smooth_noise(points: np.ndarray, length: float, rng: np.random.Generator, terms: int = 48) -> np.ndarray:
-    """Smooth random field (N,) at points (N, 3): mean about 0, variance about 1, Gaussian correlation of scale `length`.
+    """Smooth random field (N,) at points (N, 3): mean 0, variance 1, Gaussian correlation of scale `length`.
 
     A sum of `terms` random cosines (random Fourier features, Rahimi & Recht 2007); the draw depends on `rng` only.
     """

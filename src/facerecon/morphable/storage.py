@@ -1,4 +1,4 @@
-"""Face-model files: HDF5 with `kind` "linear_face_model" and a schema version; bases as int16 with a scale a component."""
+"""Face-model files: HDF5 of kind "linear_face_model" with a schema version; bases as int16, a scale a component."""
 
 import os
 from dataclasses import dataclass
@@ -54,7 +54,9 @@ def load_face_model(path: str | os.PathLike | None = None, level: int = 1) -> Li
     stored = read_face_model(path)
     meshes = subdivide(len(stored.mean), stored.quads, stored.mirror, max(LEVELS))
     operator = meshes[level].operator
-    shape = tuple(_expand(operator, array) for array in (stored.mean, stored.bases["identity"], stored.bases["expression"]))
+    shape = tuple(
+        _expand(operator, array) for array in (stored.mean, stored.bases["identity"], stored.bases["expression"])
+    )
     albedo = (stored.albedo_mean, stored.bases["albedo"])
     if level == 2:
         finer = interpolate_once(len(stored.albedo_mean), meshes[1].quads)
@@ -100,7 +102,9 @@ def describe(path: str | os.PathLike) -> str:
     for name in BASES:
         lines.append(f"{name}: {len(stored.bases[name])} coefficients")
     low, high = stored.mean.min(0), stored.mean.max(0)
-    lines.append("mean face, mm: " + ", ".join(f"{axis} {a:.1f} to {b:.1f}" for axis, a, b in zip("xyz", low, high)))
+    lines.append(
+        "mean face, mm: " + ", ".join(f"{axis} {a:.1f} to {b:.1f}" for axis, a, b in zip("xyz", low, high, strict=True))
+    )
     return "\n".join(lines)
 
 
@@ -127,7 +131,9 @@ def save_face_model(stored: StoredModel, path: str | os.PathLike) -> None:
         for level, topology in stored.topologies.items():
             for name in ("triangles", "uv", "mirror", "landmark_triangles", "landmark_barycentric"):
                 array = getattr(topology, name)
-                write_array(file, f"level{level}/{name}", array.astype(np.float32 if array.dtype.kind == "f" else np.int32))
+                write_array(
+                    file, f"level{level}/{name}", array.astype(np.float32 if array.dtype.kind == "f" else np.int32)
+                )
             for name in REGIONS:
                 write_array(file, f"level{level}/regions/{name}", topology.regions[name])
 
@@ -135,9 +141,7 @@ def save_face_model(stored: StoredModel, path: str | os.PathLike) -> None:
 def read_face_model(path: str | os.PathLike) -> StoredModel:
     """Content of a face-model file. Raises InputError if it is missing, damaged or of another kind or version."""
     with open_kind(path, KIND, SCHEMA_VERSION) as file:
-        bases = {
-            name: dequantise(file[f"bases/{name}/steps"][:], file[f"bases/{name}/scale"][:]) for name in BASES
-        }
+        bases = {name: dequantise(file[f"bases/{name}/steps"][:], file[f"bases/{name}/scale"][:]) for name in BASES}
         return StoredModel(
             name=str(file.attrs["name"]),
             mean=file["coarse/mean"][:],

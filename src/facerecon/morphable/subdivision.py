@@ -10,8 +10,8 @@ import scipy.sparse as sparse
 class SubdividedMesh:
     """One level of a subdivided, mirror-symmetric quad mesh.
 
-    operator: (V, Vc) sparse, vertices from coarse vertices. quads: (Q, 4). mirror: (V,) id of each vertex's mirror image.
-    Ids of a level lead those of the next.
+    operator: (V, Vc) sparse, vertices from coarse vertices. quads: (Q, 4). mirror: (V,) id of each vertex's mirror
+    image. Ids of a level lead those of the next.
     """
 
     operator: sparse.csr_matrix
@@ -132,18 +132,16 @@ def triangulate(quads: np.ndarray, vertices: np.ndarray, mirror: np.ndarray) -> 
     start = np.where(split_first, quads[:, 0], quads[:, 1])
     leads = corner[..., 0].mean(1) <= 0
     mirrored_start = mirror[start[partner]]
-    split_first = np.where(
-        leads, split_first, (mirrored_start == quads[:, 0]) | (mirrored_start == quads[:, 2])
-    )
+    split_first = np.where(leads, split_first, (mirrored_start == quads[:, 0]) | (mirrored_start == quads[:, 2]))
     along_first = quads[:, [[0, 1, 2], [0, 2, 3]]]
     along_second = quads[:, [[0, 1, 3], [1, 2, 3]]]
     return np.where(split_first[:, None, None], along_first, along_second).reshape(-1, 3)
 
 
 def boundary_loops(faces: np.ndarray) -> list[np.ndarray]:
-    """Closed boundary loops of an oriented mesh (F, k), longest first; each is a run of vertex ids along the faces' sides.
+    """Closed boundary loops of an oriented mesh (F, k), longest first: runs of vertex ids along the faces' sides.
 
-    Starts at the loop's smallest id. Boundaries must be simple (each boundary vertex on one loop).
+    Each starts at the loop's smallest id. Boundaries must be simple (each boundary vertex on one loop).
     """
     sides = np.stack([faces, np.roll(faces, -1, axis=1)], axis=-1).reshape(-1, 2).tolist()
     known = {(a, b) for a, b in sides}

@@ -1,8 +1,8 @@
-"""UV chart of the face: one symmetric, flip-free island for the skin, with each eyeball cap laid inside its eye hole."""
+"""UV chart of the face: one symmetric, flip-free island for the skin, with each eyeball cap inside its eye hole."""
 
 import numpy as np
 import scipy.sparse as sparse
-import scipy.sparse.linalg
+from scipy.sparse.linalg import splu
 
 from facerecon.morphable.subdivision import boundary_loops
 
@@ -11,6 +11,7 @@ EQUALISING_STEPS = 2
 EQUALISING_POWER = 0.5
 STRETCH_RANGE = (0.1, 10.0)
 MARGIN = 0.005  # of the unit square, left free along its edges
+EYE_SQUEEZE = 0.85  # of the angle from the eyeball's front, so that its equator stays apart from the rays before it
 EYE_FILL = 0.92  # size of an eye's ellipse relative to the largest one of its shape in the eye hole
 
 
@@ -18,8 +19,8 @@ def chart_skin(vertices: np.ndarray, triangles: np.ndarray, mirror: np.ndarray) 
     """Texture coordinates (V, 2) in [0, 1] (u right, v up) of a symmetric face shell with holes.
 
     vertices: (V, 3) mm head frame; triangles: (F, 3) oriented outwards; mirror: (V,). The longest boundary goes onto a
-    superellipse by arc length; inner vertices are mean-value averages of their neighbours (Tutte 1963, Floater 2003), with
-    holes closed by a cone, which makes the map one to one; the weights are then divided by the square root of the
+    superellipse by arc length; inner vertices are mean-value averages of their neighbours (Tutte 1963, Floater 2003),
+    with holes closed by a cone, which makes the map one to one; the weights are then divided by the square root of the
     vertices' stretch, twice, which evens out the texels' area.
     """
     loops = boundary_loops(triangles)
@@ -43,27 +44,27 @@ def chart_skin(vertices: np.ndarray, triangles: np.ndarray, mirror: np.ndarray) 
     return 0.5 + (0.5 - MARGIN) * chart
 
 
-def chart_eye(vertices: np.ndarray, triangles: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """Texture coordinates (V, 2) of an eyeball cap (V, 3), laid one to one onto an ellipse inside the chart's eye hole.
+def chart_eye(vertices: np.ndarray, centre: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """Texture coordinates (V, 2) of an eyeball cap (V, 3) on an ellipse inside the chart's eye hole.
 
-    hole: (N, 2) the hole's boundary polygon in the chart, which must be star-shaped about its centre.
+    centre: (3,) of the eyeball, mm. hole: (N, 2) the hole's boundary polygon in the chart, star-shaped.
+    The cap is seen from its front, slightly squeezed towards its rim so that a half sphere does not fold there.
     """
-    centre = _polygon_centroid(hole)
-    deviation = hole - centre
+    middle = _polygon_centroid(hole)
+    deviation = hole - middle
     _, directions = np.linalg.eigh(deviation.T @ deviation)
+    directions = directions * np.sign(np.diag(directions[::-1]))[None]  # long axis to the right, short one up
     axes = np.abs(deviation @ directions).max(0)
     ends = np.roll(hole, -1, axis=0)
     along = np.linspace(0, 1, 16)[:, None, None]
     outline = ((1 - along) * hole + along * ends).reshape(-1, 2)
-    nearest = np.linalg.norm((outline - centre) @ directions / axes, axis=1).min()
-    axes = EYE_FILL * nearest * axes
+    axes = axes * np.linalg.norm((outline - middle) @ directions / axes, axis=1).min() * EYE_FILL
 
-    loop = boundary_loops(triangles)[0]
-    rim = vertices[loop, :2] - vertices[loop, :2].mean(0)
-    angle = np.arctan2(rim[:, 1], rim[:, 0])
-    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    places = centre + (circle @ directions * axes) @ directions.T
-    return _solve_tutte(mean_value_weights(vertices, triangles), loop, places)
+    ray = vertices - centre
+    across = np.linalg.norm(ray[:, :2], axis=1)
+    angle = EYE_SQUEEZE * np.arctan2(across, ray[:, 2])
+    disc = ray[:, :2] * (np.sin(angle) / np.sin(angle.max()) / np.maximum(across, 1e-9))[:, None]
+    return middle + (disc @ directions * axes) @ directions.T
 
 
 def signed_areas(chart: np.ndarray, triangles: np.ndarray) -> np.ndarray:
@@ -73,7 +74,7 @@ def signed_areas(chart: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 
 def mean_value_weights(vertices: np.ndarray, triangles: np.ndarray) -> sparse.csr_matrix:
-    """Mean-value weights (V, V), all positive: w_ij = (tan(a/2) + tan(b/2)) / |ij| with a, b the angles at i beside ij."""
+    """Mean-value weights (V, V), positive: w_ij = (tan(a/2) + tan(b/2)) / |ij| with a, b the angles at i beside ij."""
     rows, columns, values = [], [], []
     for k in range(3):
         i, j, l = triangles[:, k], triangles[:, (k + 1) % 3], triangles[:, (k + 2) % 3]  # noqa: E741
@@ -98,7 +99,7 @@ def _solve_tutte(weights: sparse.csr_matrix, fixed: np.ndarray, places: np.ndarr
     system = system.tocsr()[free]
     chart = np.zeros((count, 2))
     chart[fixed] = places
-    factors = sparse.linalg.splu(system[:, free].tocsc())
+    factors = splu(system[:, free].tocsc())
     chart[free] = factors.solve(-system[:, fixed] @ places)
     return chart
 
@@ -122,7 +123,7 @@ def _superellipse(vertices: np.ndarray, outline: np.ndarray) -> tuple[np.ndarray
 
 
 def _vertex_stretch(chart: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Mean square root of surface area over chart area of the triangles at each vertex (V,), weighted by surface area."""
+    """Root of surface over chart area at each vertex (V,): the mean of its triangles, weighted by surface area."""
     corner = vertices[triangles]
     area = 0.5 * np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1) + 1e-9
     ratio = np.sqrt(area / np.maximum(np.abs(signed_areas(chart, triangles)), 1e-12))

@@ -76,7 +76,7 @@ class ResNetBackbone(nn.Module):
             state = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
             self.network.load_state_dict(state)
         except FileNotFoundError:
-            raise InputError(f"{path}: no such file of initial weights; download torchvision's and name it here") from None
+            raise InputError(f"{path}: no such file of initial weights; give torchvision's") from None
         except (SafetensorError, RuntimeError, OSError, EOFError, AttributeError, ValueError):
             raise InputError(f"{path}: not a state dict of this ResNet; give torchvision's file for it") from None
 
@@ -107,7 +107,7 @@ def build_backbone(name: str, initial_weights: str | os.PathLike | None = None) 
     backbone = _backbone(name).build()
     if initial_weights is not None:
         if not isinstance(backbone, ResNetBackbone):
-            raise InputError(f"{initial_weights}: backbone {name} takes no initial weights; leave initial_weights empty")
+            raise InputError(f"{initial_weights}: backbone {name} takes none; leave initial_weights empty")
         backbone.load_initial_weights(initial_weights)
     return backbone
 

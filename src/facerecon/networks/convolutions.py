@@ -15,7 +15,7 @@ def standardise(images: Tensor) -> Tensor:
 
 
 def channels_first(images: Tensor) -> Tensor:
-    """uint8 images (B, H, W, 3) as float (B, 3, H, W) in [0, 1]; memory stays channels-last, as convolutions like it."""
+    """uint8 images (B, H, W, 3) as float (B, 3, H, W) in [0, 1], channels last in memory."""
     return images.permute(0, 3, 1, 2).float() / 255.0
 
 

@@ -84,13 +84,15 @@ def detect_faces(
 
     image: (H, W, 3) uint8 sRGB, or gray (H, W); one longer than `detector.longest_side` is searched shrunk to it, so
     the smallest face found is SMALLEST_FACE pixels there. score_threshold: least score; None takes the detector's own.
-    verifier: if given, a detection on which the mean confidence of its 68 points is below `least_confidence` is dropped,
-    and the others' boxes become those of their points.
+    verifier: if given, a detection whose 68 points have a mean confidence below `least_confidence` is dropped, and the
+    others' boxes become those of their points.
     Raises InputError for something that is not an image.
     """
     image = require_rgb(image)
     threshold = detector.score_threshold if score_threshold is None else score_threshold
-    found = [_detect_level(level, scale, detector, threshold) for level, scale in _pyramid(image, detector.longest_side)]
+    found = [
+        _detect_level(level, scale, detector, threshold) for level, scale in _pyramid(image, detector.longest_side)
+    ]
     boxes, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
     inside = _centre_inside(boxes, image.shape)
     detections = suppress(boxes[inside], scores[inside])

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from facerecon.errors import InputError
 
-# The largest oversampling of a crop that is much smaller than its source; beyond it the source is aliased a little.
-_MAX_OVERSAMPLING = 8
+# A coarser crop is first averaged to this many times its own resolution and then interpolated.
+_FINER = 1.25
 
 
 def require_rgb(image: NDArray) -> NDArray[np.uint8]:
@@ -20,12 +20,10 @@ def require_rgb(image: NDArray) -> NDArray[np.uint8]:
         image = image[:, :, None]
     if image.ndim != 3 or image.dtype != np.uint8 or image.shape[2] not in (1, 3) or 0 in image.shape:
         raise InputError(f"an image of type {image.dtype} and shape {image.shape} was given; give uint8 (H, W, 3) RGB")
-    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+    return np.ascontiguousarray(image) if image.shape[2] == 3 else np.repeat(image, 3, axis=2)
 
 
-def crop_matrix(
-    centre: NDArray, side: float, size: int, angle: float = 0.0, flip: bool = False
-) -> NDArray[np.float64]:
+def crop_matrix(centre: NDArray, side: float, size: int, angle: float = 0.0, flip: bool = False) -> NDArray[np.float64]:
     """(2, 3) affine map from photo pixels to the pixels of a `size` x `size` crop around `centre` (2,).
 
     side: photo pixels that the crop spans, > 0. angle: radians by which the content turns (image x towards y).
@@ -57,17 +55,36 @@ def warp(
 ) -> NDArray:
     """Resample an image (H, W) or (H, W, 3) by `matrix` (photo to crop pixels) to `size` x `size`.
 
-    Where the crop is coarser than the photo it is sampled finely and averaged, so that it does not alias.
+    Where the crop is coarser than the photo, the photo is averaged first, so that nothing aliases.
     nearest: take the nearest pixel, for label images. border: cv2 border mode outside the photo.
     """
-    scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    finer = 1 if nearest else int(np.clip(np.ceil(0.8 / scale), 1, _MAX_OVERSAMPLING))
+    if not nearest:
+        image, matrix = _shrunk(image, matrix, size)
     # cv2 puts pixel centres at whole numbers, so half a pixel is taken off on both sides.
-    fine = matrix * finer
-    fine[:, 2] += 0.5 * fine[:, :2].sum(1) - 0.5
+    shifted = matrix.copy()
+    shifted[:, 2] += 0.5 * matrix[:, :2].sum(1) - 0.5
     flags = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-    crop = cv2.warpAffine(image, fine, (size * finer, size * finer), flags=flags, borderMode=border)
-    return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA) if finer > 1 else crop
+    return cv2.warpAffine(image, shifted, (size, size), flags=flags, borderMode=border)
+
+
+def _shrunk(image: NDArray, matrix: NDArray, size: int) -> tuple[NDArray, NDArray]:
+    """The part of the image that the crop shows, averaged to about the crop's resolution, and the matrix from there."""
+    scale = _FINER * np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    if scale >= 1:
+        return image, matrix
+    corners = apply_matrix(invert_matrix(matrix), size * np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]))
+    # A few source pixels more than shown, enough for the averages at the edge.
+    margin = 2 / scale + 2
+    limit = np.array(image.shape[1::-1])
+    low = np.clip(np.floor(corners.min(0) - margin), 0, limit).astype(int)
+    high = np.clip(np.ceil(corners.max(0) + margin), 0, limit).astype(int)
+    extent = high - low
+    if (extent <= 0).any():
+        return image, matrix
+    shape = np.maximum(np.rint(extent * scale), 1).astype(int)
+    region = cv2.resize(image[low[1] : high[1], low[0] : high[0]], shape.tolist(), interpolation=cv2.INTER_AREA)
+    linear = matrix[:, :2] * (extent / shape)
+    return region, np.column_stack([linear, matrix[:, :2] @ low + matrix[:, 2]])
 
 
 def points_box(points: NDArray) -> NDArray:

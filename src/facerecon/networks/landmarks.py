@@ -25,11 +25,11 @@ from facerecon.networks.loading import load_network
 LANDMARK_COUNT = 68
 CROP_MARGIN = 1.3  # side of the crop over the longer side of the points' box
 # Index of each iBUG landmark's mirror image: what flipping a photo left to right does to the points' names.
-MIRRORED_LANDMARKS = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31]
-    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
-)
+MIRRORED_LANDMARKS = np.array([
+    *range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1),
+    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
+    *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
+])  # fmt: skip
 # Expected error, in box sides, at which the confidence has fallen to 1/e.
 _CONFIDENCE_ERROR = 0.05
 

@@ -1,7 +1,7 @@
 """The parsing network: which of 19 parts of a portrait each pixel of the standard crop shows.
 
-After BiSeNet (Yu et al. 2018): a shallow path keeps detail, a deep one sees context and is weighed by attention, a fusion
-block joins them. Sized for crops of 128 to 160 pixels, so detail is kept at 1/4 and context seen down to 1/16.
+After BiSeNet (Yu et al. 2018): a shallow path keeps detail, a deep one sees context and is weighed by attention, and a
+fusion block joins them. Sized for crops of 128 to 160 pixels, so detail is kept at 1/4 and context seen down to 1/16.
 """
 
 import os
@@ -49,7 +49,7 @@ class FeatureFusion(nn.Module):
 
 
 class ParsingNetwork(nn.Module):
-    """size: side in pixels, a multiple of 16, at which crops are looked at. width: channels at 1/2; deeper ones follow."""
+    """size: side in pixels, a multiple of 16, at which crops are looked at. width: channels at half that size."""
 
     def __init__(self, size: int = 144, width: int = 16):
         super().__init__()

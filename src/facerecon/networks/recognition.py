@@ -6,7 +6,6 @@ activation, fully connected embedding; Deng et al. 2019, section 3.1).
 
 import os
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -76,7 +75,7 @@ class RecognitionNetwork(nn.Module):
         self.norm = nn.BatchNorm1d(EMBEDDING)
 
     def forward(self, images: Tensor) -> Tensor:
-        """images: (B, 3, 112, 112) sRGB in [0, 1], as `recognition_crop` cuts them -> embeddings (B, 512), any length."""
+        """images: (B, 3, 112, 112) sRGB in [0, 1], from `recognition_crop` -> embeddings (B, 512) of any length."""
         features = self.stages(self.stem(standardise(images))).flatten(1)
         return self.norm(self.embedding(self.dropout(features)).float())
 
@@ -93,8 +92,8 @@ class RecognitionNetwork(nn.Module):
 def recognition_crop(images: Tensor) -> Tensor:
     """The part of standard crops (B, 3, S, S) that the recognition network looks at, as (B, 3, 112, 112).
 
-    The middle three quarters, resized smoothly; differentiable; values are kept. Raises ValueError if the images are not
-    square or S is not a multiple of 8.
+    The middle three quarters, resized smoothly; differentiable; values are kept.
+    Raises ValueError if the images are not square or S is not a multiple of 8.
     """
     size = images.shape[-1]
     if images.ndim != 4 or images.shape[-2] != size or size % 8 or not size:

@@ -42,7 +42,9 @@ def card_path(path: str | os.PathLike) -> Path:
     return Path(path).with_suffix(".json")
 
 
-def save_weights(path: str | os.PathLike, state_dict: dict[str, Tensor], card: dict[str, Any], half: bool = True) -> None:
+def save_weights(
+    path: str | os.PathLike, state_dict: dict[str, Tensor], card: dict[str, Any], half: bool = True
+) -> None:
     """Write a state dict as safetensors and its card as JSON beside it, each atomically, the card last.
 
     path: ends in `.safetensors`. half: store floating tensors of two or more dimensions as float16; vectors (biases,
@@ -71,7 +73,7 @@ def read_card(path: str | os.PathLike) -> dict[str, Any]:
         raise InputError(f"{card_file}: not a JSON card; copy it again from where the weights came from") from None
     version = card.get("schema_version") if isinstance(card, dict) else None
     if version != SCHEMA_VERSION:
-        raise InputError(f"{card_file}: schema version {version}, this program reads {SCHEMA_VERSION}; retrain or update")
+        raise InputError(f"{card_file}: schema version {version}, {SCHEMA_VERSION} is readable; retrain or update")
     return card
 
 

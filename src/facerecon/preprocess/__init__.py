@@ -1,1 +1,1 @@
-"""From photographs to training shards: detection, landmarks, parsing, the landmark fit, and the file that joins them."""
+"""From photographs to training shards: detection, landmarks, parsing, landmark fit, and the file that joins them."""

@@ -80,13 +80,11 @@ class Face:
     faces: int
 
 
-def find_face(
-    image: NDArray[np.uint8], finder: FaceFinder, mean_landmarks: NDArray, box: Box | None = None
-) -> Face:
+def find_face(image: NDArray[np.uint8], finder: FaceFinder, mean_landmarks: NDArray, box: Box | None = None) -> Face:
     """Find the main face of a photograph.
 
-    image: (H, W, 3) uint8 sRGB. mean_landmarks: (68, 3) mm of the face model's mean face. box: about the landmarks' box,
-    if it is known; the detector is not asked then.
+    image: (H, W, 3) uint8 sRGB. mean_landmarks: (68, 3) mm of the face model's mean face. box: about the landmarks'
+    box, if it is known; the detector is not asked then.
     Raises InputError, without the photograph's name, if no face is found or its landmarks make no sense.
     """
     if box is None:

@@ -74,7 +74,7 @@ class FaceFit:
     """Fits of B faces.
 
     identity (B, I), expression (B, E); rotation (B, 3) pitch, yaw, roll in rad; translation (B, 3) mm in the camera of
-    the standard crop; residual (B,) root mean square landmark distance in pixels. NaN where the landmarks are degenerate.
+    the standard crop; residual (B,) root mean square landmark distance in pixels. NaN where landmarks are degenerate.
     """
 
     identity: Tensor
@@ -104,6 +104,7 @@ def fit_landmarks(
     size: int = 224,
     start: FaceFit | None = None,
     prior_mean: Tensor | None = None,
+    prior_precision: float = 1.0,
     pose_iterations: int = 4,
     iterations: int = 6,
     batch: int = 64,
@@ -112,16 +113,17 @@ def fit_landmarks(
 
     landmarks: (B, 68, 2) pixels of the standard crop of `size`. sigma: (B, 68) standard deviation a coordinate, pixels,
     > 0. start: a fit to begin at (its residual is not read) instead of the scaled orthographic one.
-    prior_mean: (B, I + E) centre of the coefficients' unit normal prior; zeros if None.
+    prior_mean: (B, I + E) centre of the coefficients' normal prior; zeros if None. prior_precision: inverse variance.
     pose_iterations: steps on the pose alone; iterations: steps on all unknowns. batch: faces solved at once.
     A face's result does not depend on the others in its batch, beyond rounding.
-    Raises ValueError on wrong shapes or a sigma that is not positive.
+    Raises ValueError on wrong shapes, or a sigma or precision that is not positive.
     """
     points = tuple(basis.mean.shape[:1])
     if landmarks.shape[1:] != (*points, 2) or sigma.shape != landmarks.shape[:2]:
-        raise ValueError(f"landmarks {tuple(landmarks.shape)} and sigma {tuple(sigma.shape)} do not fit {points[0]} points")
-    if not bool((sigma > 0).all()):
-        raise ValueError("sigma must be positive")
+        shapes = f"landmarks {tuple(landmarks.shape)} and sigma {tuple(sigma.shape)}"
+        raise ValueError(f"{shapes} do not fit the basis, which has {points[0]} points")
+    if not (bool((sigma > 0).all()) and prior_precision > 0):
+        raise ValueError("sigma and prior_precision must be positive")
     with torch.no_grad():
         targets, weights = landmarks.double(), 1.0 / sigma.double()
         state = _initial(targets, basis, size) if start is None else _state_of(start)
@@ -131,7 +133,7 @@ def fit_landmarks(
         centre = torch.zeros_like(state.coefficients) if prior_mean is None else prior_mean.double()
         parts = []
         for rows in torch.arange(len(targets)).split(batch):
-            problem = _Problem(targets[rows], weights[rows], centre[rows], basis, size)
+            problem = _Problem(targets[rows], weights[rows], centre[rows], prior_precision, basis, size)
             part = _State(*(getattr(state, column.name)[rows] for column in fields(_State)))
             part = _minimise(problem, part, pose_iterations, pose_only=True)
             parts.append(_minimise(problem, part, iterations, pose_only=False))
@@ -157,6 +159,7 @@ class _Problem:
     targets: Tensor  # (B, 68, 2)
     weights: Tensor  # (B, 68), 1 / sigma
     prior_mean: Tensor  # (B, I + E)
+    precision: float
     basis: LandmarkBasis
     size: int
 
@@ -167,7 +170,7 @@ class _Problem:
 
     def cost(self, state: _State) -> Tensor:
         """(B,) the posterior's sum; infinite where it is not a number or a point is behind the camera."""
-        prior = (state.coefficients - self.prior_mean).square().sum(1)
+        prior = self.precision * (state.coefficients - self.prior_mean).square().sum(1)
         cost = self.residual(state).square().sum(1) + prior
         return torch.where(state.translation[:, 2] > _NEAREST, cost, torch.inf).nan_to_num(torch.inf)
 
@@ -202,8 +205,8 @@ def _minimise(problem: _Problem, state: _State, iterations: int, pose_only: bool
         normal = jacobian.transpose(1, 2) @ jacobian
         gradient = (jacobian.transpose(1, 2) @ problem.residual(state)[..., None])[..., 0]
         if not pose_only:
-            normal.diagonal(dim1=1, dim2=2)[:, POSE:] += 1.0
-            gradient[:, POSE:] += state.coefficients - problem.prior_mean
+            normal.diagonal(dim1=1, dim2=2)[:, POSE:] += problem.precision
+            gradient[:, POSE:] += problem.precision * (state.coefficients - problem.prior_mean)
         diagonal = normal.diagonal(dim1=1, dim2=2)
         diagonal *= 1.0 + damping[:, None]
         factor, failed = torch.linalg.cholesky_ex(normal)

@@ -35,8 +35,8 @@ def measure_aflw2000(
 ) -> Aflw2000Evaluation:
     """Print the 68-point NME (%) of the landmark network on a folder in AFLW2000-3D's layout, and return it.
 
-    Boxes are the true points' tight boxes. weights: of the landmark network (None: those carried). refinements, flip: as
-    in `networks.landmarks.predict_landmarks`. Raises InputError as `read_aflw2000` does.
+    Boxes are the true points' tight boxes. weights: of the landmark network (None: those carried). refinements, flip:
+    as in `networks.landmarks.predict_landmarks`. Raises InputError as `read_aflw2000` does.
     """
     photographs = read_aflw2000(Path(folder))
     network = load_landmark_network(weights)
@@ -62,9 +62,9 @@ def measure_detection(
 ) -> DetectionMeasure:
     """Print how many portraits' faces are found and how far five points are off, and return it.
 
-    folder: pictures NAME.jpg or NAME.png, each with NAME.txt: five lines `x y`, pixels: centre of the eye on the image's
-    left and on its right, nose tip, mouth corner on the left and on the right. A face is found if the best detection's
-    box holds the middle of the true points. Weights: None takes those carried.
+    folder: pictures NAME.jpg or NAME.png, each with NAME.txt: five lines `x y`, pixels: centre of the eye on the
+    image's left and on its right, nose tip, mouth corner on the left and on the right. A face is found
+    if the best detection's box holds the middle of the true points. Weights: None takes those carried.
     Raises InputError if the folder has no such pictures or a .txt is not five points.
     """
     pictures = [path for path in sorted(Path(folder).glob("*")) if path.suffix.lower() in _IMAGE_SUFFIXES]
@@ -82,7 +82,7 @@ def measure_detection(
             errors[path.name] = five_point_error(five, truth)
     known = [error for error in errors.values() if error is not None]
     for name, error in errors.items():
-        print(f"{name}  {'not found' if error is None else f'five-point error {100 * error:.1f} % of the eye distance'}")
+        print(f"{name}  " + ("not found" if error is None else f"five-point error {100 * error:.1f} %"))
     mean = float(np.mean(known)) if known else float("nan")
     print(f"found {len(known)} of {len(errors)}; mean five-point error {100 * mean:.2f} % of the eye distance")
     return DetectionMeasure(len(known), len(errors), mean, errors)
@@ -105,8 +105,8 @@ def five_point_error(predicted: NDArray, truth: NDArray) -> float:
 
 def _read_points(path: Path) -> NDArray[np.float64]:
     try:
-        points = np.loadtxt(path, ndmin=2)
-    except ValueError:
+        points = np.array([line.split() for line in path.read_text().splitlines() if line.strip()], float)
+    except ValueError:  # words, uneven lines, or not text at all
         points = np.empty(0)
     if points.shape != (5, 2) or not np.isfinite(points).all() or np.allclose(points[0], points[1]):
         raise InputError(f"{path}: not five lines of x and y; write eye centres, nose tip and mouth corners")

@@ -15,9 +15,8 @@ def check_rejected(own: Sequence[Rejection], total: int, limit: float, name: str
     if total and (len(own) > limit * total or len(own) == total):
         reasons = Counter(_general(row) for row in own).most_common(3)
         said = "; ".join(f"{count} x {reason}" for reason, count in reasons)
-        raise InputError(
-            f"{name}: {len(own)} of {total} images rejected, limit {limit:.0%} (preprocess.max_rejected_fraction): {said}"
-        )
+        allowed = f"limit {limit:.0%} (preprocess.max_rejected_fraction)"
+        raise InputError(f"{name}: {len(own)} of {total} images rejected, {allowed}: {said}")
 
 
 def _general(rejection: Rejection) -> str:

@@ -54,8 +54,8 @@ def run(
 ) -> None:
     """Write the shard of the images that all three tables hold.
 
-    weights: file of the network `recognition`; None means the carried one. embed: used in its stead. Features are those of
-    the stored (JPEG) crop. The rejected table says which stage left out what.
+    weights: file of the network `recognition`; None means the carried one. embed: used in its stead. Features are those
+    of the stored (JPEG) crop. The rejected table says which stage left out what.
     Raises InputError if an input cannot be read, the tables do not belong together, or too many images are rejected.
     """
     points, labels, fits = read_table(landmarks, "landmarks"), read_table(masks, "masks"), read_table(fit, "fit")

@@ -54,7 +54,7 @@ class _Interpolation(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, image_gradient: Tensor) -> tuple[Tensor | None, ...]:
         vertices, attributes, triangles, triangle_index = ctx.saved_tensors
-        vertices_gradient, attributes_gradient = torch.empty_like(vertices), torch.empty_like(attributes)
+        vertices_gradient, attributes_gradient = torch.zeros_like(vertices), torch.zeros_like(attributes)
         tensors = (vertices, attributes, triangles, triangle_index, image_gradient.contiguous())
         arrays = (tensor.numpy() for tensor in (*tensors, vertices_gradient, attributes_gradient))
         run_over_batch(_interpolation_backward, len(vertices), *arrays)
@@ -112,10 +112,9 @@ def _interpolation_backward(
 ):
     channels = attributes.shape[2]
     packed = np.empty((vertices.shape[1], 3 + channels), vertices.dtype)
-    packed_gradient = np.empty_like(packed)
     for b in range(first, last):
         _pack(vertices[b], attributes[b], packed)
-        packed_gradient[:] = 0
+        dv, da = vertices_gradient[b], attributes_gradient[b]
         for row in range(image_gradient.shape[1]):
             visible, gradient = triangle_index[b, row], image_gradient[b, row]
             for column in range(image_gradient.shape[2]):
@@ -124,7 +123,8 @@ def _interpolation_backward(
                     continue
                 i, j, k = triangles[f, 0], triangles[f, 1], triangles[f, 2]
                 p, q, r = packed[i], packed[j], packed[k]
-                dp, dq, dr = packed_gradient[i], packed_gradient[j], packed_gradient[k]
+                dp, dq, dr = dv[i], dv[j], dv[k]
+                ap, aq, ar = da[i], da[j], da[k]
                 x0, y0, x1, y1, x2, y2 = _corners(p, q, r, row, column)
                 w0, w1, w2, s0, s1, s2, scale = _weights(p, q, r, x0, y0, x1, y1, x2, y2)
                 # h = dL/dw.
@@ -134,9 +134,9 @@ def _interpolation_backward(
                     h0 += g * p[3 + c]
                     h1 += g * q[3 + c]
                     h2 += g * r[3 + c]
-                    dp[3 + c] += g * w0
-                    dq[3 + c] += g * w1
-                    dr[3 + c] += g * w2
+                    ap[c] += g * w0
+                    aq[c] += g * w1
+                    ar[c] += g * w2
                 # Through w = u / sum(u): h - mean is dL/du times sum(u); e = dL/de.
                 mean = h0 * w0 + h1 * w1 + h2 * w2
                 h0, h1, h2 = h0 - mean, h1 - mean, h2 - mean
@@ -147,14 +147,11 @@ def _interpolation_backward(
                 dp[1] += e1 * x2 - e2 * x1
                 dq[1] += e2 * x0 - e0 * x2
                 dr[1] += e0 * x1 - e1 * x0
-                dp[2] -= h0 * w0 / p[2]
-                dq[2] -= h1 * w1 / q[2]
-                dr[2] -= h2 * w2 / r[2]
-        for i in range(packed.shape[0]):
-            for axis in range(3):
-                vertices_gradient[b, i, axis] = packed_gradient[i, axis]
-            for c in range(channels):
-                attributes_gradient[b, i, c] = packed_gradient[i, 3 + c]
+                # 1 / z_i = s_i / (z_0 z_1 z_2).
+                inverse = packed.dtype.type(1) / (s0 * p[2])
+                dp[2] -= h0 * w0 * (s0 * inverse)
+                dq[2] -= h1 * w1 * (s1 * inverse)
+                dr[2] -= h2 * w2 * (s2 * inverse)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -1,6 +1,7 @@
 """Slow, readable rasterisation and interpolation: what the fast ones are compared with in the tests."""
 
 from fractions import Fraction
+from math import ceil, floor
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from facerecon.render.rasterize import grid_steps
 def rasterize_reference(
     vertices_pixels: Tensor, triangles: Tensor, height: int, width: int, cull: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """`rasterize` by exact rational arithmetic, one triangle and pixel at a time. For vertices that are finite."""
+    """`rasterize` by exact rational arithmetic, a triangle and a pixel at a time; all vertices must be finite."""
     steps = int(grid_steps(height, width))
     triangle_index = torch.full((len(vertices_pixels), height, width), -1, dtype=torch.int32)
     depth = torch.full((len(vertices_pixels), height, width), np.inf)
@@ -26,8 +27,8 @@ def rasterize_reference(
                 continue
             if area > 0:
                 points, z = points[::-1], z[::-1]
-            for row in range(height):
-                for column in range(width):
+            for row in _pixels([y for _, y in points], height):
+                for column in _pixels([x for x, _ in points], width):
                     centre = (Fraction(2 * column + 1, 2), Fraction(2 * row + 1, 2))
                     areas = [_edge_function(points[i], points[i - 2], centre) for i in range(3)]
                     if not all(_is_inside(points[i], points[i - 2], areas[i]) for i in range(3)):
@@ -56,6 +57,12 @@ def interpolate_reference(
     values = (weights[..., None] * attributes[image[:, None], corners]).sum(1)
     blank = attributes.new_zeros((*triangle_index.shape, attributes.shape[-1]))
     return blank.index_put((image, row, column), values)
+
+
+def _pixels(coordinates: list[Fraction], count: int) -> range:
+    """Rows or columns whose centres lie between the least and the greatest of the coordinates."""
+    half = Fraction(1, 2)
+    return range(max(0, ceil(min(coordinates) - half)), min(count, floor(max(coordinates) - half) + 1))
 
 
 def _edge_function(start, end, point):

@@ -29,7 +29,9 @@ def training_curve(metrics: str | os.PathLike, out: str | os.PathLike) -> None:
     upper, lower = figure.subplots(2, 1, sharex=True)
     upper.plot(*total, color="black", marker=".", linewidth=1)
     first, last = total[1][0], total[1][-1]
-    upper.set(ylabel="training loss", title=f"training loss {first:.4g} at step {total[0][0]:.0f}, {last:.4g} at the end")
+    upper.set(
+        ylabel="training loss", title=f"training loss {first:.4g} at step {total[0][0]:.0f}, {last:.4g} at the end"
+    )
     for name, (steps, values) in curves.items():
         dashed = name.startswith("validation_")
         lower.plot(steps, values, label=name, linewidth=1, marker=".", linestyle="--" if dashed else "-")
@@ -48,10 +50,9 @@ def read_metrics(path: Path) -> dict[str, tuple[list[float], list[float]]]:
     try:
         with open(path, newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream)
-            rows = list(reader)
+            columns, rows = reader.fieldnames or [], list(reader)
     except (OSError, UnicodeDecodeError):
         raise InputError(f"{path}: cannot be read; give the metrics.csv of a training run") from None
-    columns = reader.fieldnames or []
     if "step" not in columns or _TOTAL not in columns or not rows:
         raise InputError(f"{path}: needs rows with columns step and {_TOTAL}; give the metrics.csv of a training run")
     curves = {}

@@ -7,29 +7,15 @@ from pathlib import Path
 
 from facerecon.artefacts import atomic_file
 from facerecon.errors import InputError
+from facerecon.evaluate.geometric.now import COLUMNS
 
-NOW_COLUMNS = (
-    "system",
-    "variant",
-    "protocol",
-    "challenge",
-    "median_mm",
-    "mean_mm",
-    "std_mm",
-    "scans",
-    "failed",
-    "vertices",
-)
-"""Columns of results/now_eval.csv: who (system, variant non-metrical or metrical, protocol, challenge), distances in mm,
-then how many scans were evaluated, how many predictions were missing or malformed, and how many scan vertices count."""
-
-_KEY = NOW_COLUMNS[:4]
+_KEY = COLUMNS[:4]
 
 
 def merge_now(evaluations: Sequence[str | os.PathLike], out: str | os.PathLike) -> None:
     """Join NoW evaluations of systems into one table, rows in the order given, numbers as they were written.
 
-    evaluations: CSV files with `NOW_COLUMNS`, any number of systems each. out: CSV.
+    evaluations: CSV files with the evaluator's `COLUMNS`, any number of systems each. out: CSV.
     Raises InputError for a file that is missing, empty or has other columns, and for a row that two files have.
     """
     if not evaluations:
@@ -44,7 +30,7 @@ def merge_now(evaluations: Sequence[str | os.PathLike], out: str | os.PathLike) 
             origin[key] = path
             rows.append(row)
     with atomic_file(out) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, NOW_COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
@@ -53,16 +39,16 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
     try:
         with open(path, newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream)
-            rows = list(reader)
+            columns, rows = tuple(reader.fieldnames or ()), list(reader)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; make it with `facerecon evaluate now`") from None
     except (UnicodeDecodeError, csv.Error):
         raise InputError(f"{path}: not a CSV file; make it with `facerecon evaluate now`") from None
-    if tuple(reader.fieldnames or ()) != NOW_COLUMNS:
-        raise InputError(f"{path}: the columns must be {','.join(NOW_COLUMNS)}")
+    if columns != COLUMNS:
+        raise InputError(f"{path}: the columns must be {','.join(COLUMNS)}")
     if not rows:
         raise InputError(f"{path}: has no rows; make it anew with `facerecon evaluate now`")
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
-            raise InputError(f"{path}: line {number} must have {len(NOW_COLUMNS)} fields")
+            raise InputError(f"{path}: line {number} must have {len(COLUMNS)} fields")
     return rows

@@ -32,6 +32,7 @@ from facerecon.synthesis.randomness import BENCHMARK_DOMAIN, chance, stream
 VERSION = 1
 KIND = "now_benchmark"
 CHALLENGES = ("multiview_neutral", "multiview_expressions", "multiview_occlusions", "selfie")
+DISPLACEMENT = 0.5  # mm RMS of the smooth deformation that the face model cannot express
 SCAN_UNIT = 0.01  # mm a count of the stored scan vertices
 IMAGES = Path("NoW_Dataset/final_release_version/iphone_pictures")
 # The hash that every score on this benchmark names: SHA-256 over the stored arrays, see `content_hash`.
@@ -51,7 +52,7 @@ def build_now_benchmark(path: Path, subjects: int = 20, size: int = 320, seed: i
     images, names, scans, landmarks = [], [], [], []
     for subject in track(range(subjects), "benchmark subjects", subjects, "subjects"):
         rng = stream(seed, BENCHMARK_DOMAIN, subject)
-        person = sample_person(rng, surface, displacement=0.8)
+        person = sample_person(rng, surface, displacement=DISPLACEMENT)
         vertices, points = _scan(rng, surface, model, person, region)
         scans.append(np.round(vertices / SCAN_UNIT).astype(np.int32))
         landmarks.append(points.astype(np.float32))

@@ -76,7 +76,9 @@ def move_crop(crop: Crop, scale: float, shift: tuple[float, float]) -> Crop:
     sideways = crop.translation[:2] + np.asarray(shift) * depth / standard_focal(size)
     return replace(
         crop,
-        image=cv2.warpAffine(crop.image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101),
+        image=cv2.warpAffine(
+            crop.image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        ),
         labels=cv2.warpAffine(np.ascontiguousarray(crop.labels), matrix, (size, size), flags=cv2.INTER_NEAREST),
         landmarks=(crop.landmarks * scale + offset).astype(np.float32),
         translation=np.array([*sideways, depth], np.float32),

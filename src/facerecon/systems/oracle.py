@@ -7,6 +7,7 @@ alternating exact closest points with regularised linear least squares (Gauss-Ne
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sparse
 import torch
 from numpy.typing import NDArray
 
@@ -15,10 +16,10 @@ from facerecon.geometry.alignment import Similarity, similarity_procrustes
 from facerecon.geometry.point_to_surface import Surface
 from facerecon.morphable.linear import LinearFaceModel
 
-ITERATIONS = 30
+ITERATIONS = 24
 REGULARISATION = 1.0
 """Weight of |identity|^2 against the sum of squared distances in mm^2 over MAX_POINTS points."""
-MAX_POINTS = 6000
+MAX_POINTS = 4000
 _STARTING_FACTOR = 300.0  # on the regularisation in the first step, falling to 1 over the first two thirds
 _SLIDING = 0.1  # weight of distances along the surface: keeps points from sliding, lets them settle
 _CONVERGED = 1e-5  # relative change of the mean squared distance
@@ -26,7 +27,7 @@ _CONVERGED = 1e-5  # relative change of the mean squared distance
 
 @dataclass(frozen=True)
 class OracleFit:
-    """identity: (80,). vertices: (V, 3) neutral, mm, head frame. distance: root mean square over the points used, mm."""
+    """identity: (80,). vertices: (V, 3) neutral, mm, head frame. distance: root mean square over the points, mm."""
 
     identity: NDArray[np.float32]
     vertices: NDArray[np.float64]
@@ -68,7 +69,9 @@ def fit_identity(
         previous = error
         corners = triangles[triangle]
         weights = barycentric_weights(closest, vertices[corners])
-        surface_basis = np.einsum("nk,nkcd->ncd", weights, basis[corners])
+        starts = np.arange(0, corners.size + 1, 3)
+        picked = sparse.csr_matrix((weights.ravel(), corners.ravel(), starts), (len(placed), len(mean)))
+        surface_basis = (picked @ basis.reshape(len(mean), -1)).reshape(len(placed), 3, -1)
         step, twist = _solve(
             placed, closest - placed, surface_basis, _normals(vertices[corners]), identity, regularisation * factor
         )
@@ -80,7 +83,7 @@ def fit_identity(
 
 
 def barycentric_weights(points: NDArray, corners: NDArray) -> NDArray[np.float64]:
-    """Weights (N, 3) of points (N, 3) on triangles (N, 3, 3); those of a triangle without area are those of a corner."""
+    """Weights (N, 3) of points (N, 3) on triangles (N, 3, 3); a triangle without area stands for its first corner."""
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     offset = points - corners[:, 0]
     aa, ab, bb = (first**2).sum(1), (first * second).sum(1), (second**2).sum(1)
@@ -99,12 +102,17 @@ def _start(landmarks: NDArray, model: LinearFaceModel) -> Similarity:
 
 
 def _solve(
-    placed: NDArray, residual: NDArray, surface_basis: NDArray, normals: NDArray, identity: NDArray, regularisation: float
+    placed: NDArray,
+    residual: NDArray,
+    surface_basis: NDArray,
+    normals: NDArray,
+    identity: NDArray,
+    regularisation: float,
 ) -> tuple[NDArray, NDArray]:
     """Step of the identity and twist (rotation vector, translation) of the scan that bring both together.
 
-    Minimises sum_i |residual_i + surface_basis_i da - (omega x placed_i + t)|^2, distances along the surface counted
-    _SLIDING times, plus regularisation |identity + da|^2.
+    Minimises sum_i |residual_i + surface_basis_i da - (omega x placed_i + t)|^2, of which the part along the surface
+    counts _SLIDING times and the part along the normal 1 + _SLIDING times, plus regularisation |identity + da|^2.
     """
     count, coefficients = len(placed), surface_basis.shape[-1]
     skew = np.zeros((count, 3, 3))
@@ -113,9 +121,10 @@ def _solve(
     skew -= skew.transpose(0, 2, 1)
     # omega x p = -[p]x omega.
     jacobian = np.concatenate([surface_basis, skew, -np.broadcast_to(np.eye(3), (count, 3, 3))], axis=2)
-    along = np.einsum("nc,ncd->nd", normals, jacobian)
-    rows = np.concatenate([along, np.sqrt(_SLIDING) * jacobian.reshape(-1, coefficients + 6)])
-    values = np.concatenate([(normals * residual).sum(1), np.sqrt(_SLIDING) * residual.ravel()])
+    # The square root of n n' + _SLIDING I.
+    along, across = np.sqrt(_SLIDING), np.sqrt(1 + _SLIDING)
+    root = along * np.eye(3) + (across - along) * normals[:, :, None] * normals[:, None]
+    rows, values = (root @ jacobian).reshape(-1, coefficients + 6), (root @ residual[..., None]).ravel()
     normal_matrix, gradient = rows.T @ rows, rows.T @ values
     diagonal = np.arange(coefficients)
     normal_matrix[diagonal, diagonal] += regularisation

@@ -107,7 +107,12 @@ def _oracle_predictions(benchmark: Path, images: list[NowImage], model: LinearFa
 
 
 def _system_predictions(
-    system: TrainedSystem, benchmark: Path, images: list[NowImage], model: LinearFaceModel, finder: FaceFinder, batch_size: int
+    system: TrainedSystem,
+    benchmark: Path,
+    images: list[NowImage],
+    model: LinearFaceModel,
+    finder: FaceFinder,
+    batch_size: int,
 ) -> Iterator[Predicted]:
     """Faces found and cropped image by image, identities predicted in batches, in the list's order."""
     paths = {row.id: row.path for row in now_rows(benchmark, "now")}

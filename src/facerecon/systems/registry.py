@@ -1,7 +1,7 @@
 """The trainable systems by name. A system is a package `facerecon.systems.NAME` with
 
 settings.py   `Settings`: a pydantic model that imports without torch
-model.py      `load_system(weights, face_model) -> (system, card)`; the system has `.predict(crops)`: what inference needs
+model.py      `load_system(weights, face_model) -> (system, card)`; the system has `.predict(crops)`
 training.py   `make_task(settings: dict, data: list[Path], seed: int, batch_size: int)`: losses and the training step
 
 A new system is one package, one line here and one recipe.

@@ -45,7 +45,7 @@ def _work(
     for step in steps:
         try:
             item = (make(step), None)
-        except BaseException as error:  # noqa: BLE001 - handed to the consumer, which raises it
+        except BaseException as error:  # handed to the consumer, which raises it
             item = (None, error)
         while not stopping.is_set():
             try:

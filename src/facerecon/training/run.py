@@ -19,6 +19,7 @@ import yaml
 from pydantic import ValidationError
 
 from facerecon.errors import InputError
+from facerecon.fingerprint import stage_fingerprint
 from facerecon.systems.registry import SYSTEMS
 from facerecon.training.settings import TrainingSettings
 from facerecon.training.trainer import TrainingResult, train
@@ -45,14 +46,14 @@ def run_training(
         raise InputError(f"training settings of {name}: {describe_validation_error(error)}") from None
     missing = [path for path in map(Path, data) if not path.exists()]
     if missing or not data:
-        raise InputError(f"{missing[0] if missing else 'no data given'}: training {name} needs existing files or folders")
+        raise InputError(f"{missing[0] if missing else 'no data'}: training {name} needs existing files or folders")
     try:
         task = _task_module(name).make_task(
             sections["task"], [Path(path) for path in data], seed=training.seed, batch_size=training.batch_size
         )
     except ValidationError as error:
         raise InputError(f"task settings of {name}: {describe_validation_error(error)}") from None
-    return train(task, training, Path(out))
+    return train(task, training, Path(out), stage_fingerprint(f"training.{name}"))
 
 
 def read_settings(settings: dict[str, Any] | str | Path) -> dict[str, dict[str, Any]]:

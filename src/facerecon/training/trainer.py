@@ -1,6 +1,6 @@
 """The training loop of every system and auxiliary network: seeded, resumable to the bit, and small.
 
-What a task brings is the `TrainingTask` protocol; what the loop decides is `TrainingSettings`. Files in the output folder:
+What a task brings is the `TrainingTask` protocol; what the loop decides is `TrainingSettings`. Files in the folder:
 
     model.safetensors, model.json   averaged (EMA) weights and their card, written at the end
     metrics.csv                     step, learning_rate, gradient_norm, every loss term (means over log_every steps) and
@@ -32,6 +32,7 @@ from facerecon.artefacts import atomic_file
 from facerecon.errors import InputError
 from facerecon.networks.weights import card_path, read_card, save_weights
 from facerecon.progress import Progress
+from facerecon.provenance import ATTRIBUTE, provenance_record
 from facerecon.training.metrics import MetricsFile, RunningMeans
 from facerecon.training.optimisation import AveragedModel, learning_rate, make_optimizer, to_device, to_float32
 from facerecon.training.prefetch import prefetched
@@ -82,14 +83,15 @@ class _Stop(SystemExit):
     """Exit status 128 + signal, after the checkpoint is written."""
 
 
-def train(task: TrainingTask, settings: TrainingSettings, out: Path) -> TrainingResult:
+def train(task: TrainingTask, settings: TrainingSettings, out: Path, code: str = "") -> TrainingResult:
     """Train, or go on training, into the folder `out`; a finished run of the same task and settings is left as it is.
 
+    code: fingerprint of the source at work; what other code began is not gone on with.
     Raises InputError if the loss is no longer finite. On SIGTERM or SIGINT: finishes the step, writes a checkpoint and
     raises SystemExit(128 + signal).
     """
     out = Path(out)
-    identity = _identity(task, settings)
+    identity = _identity(task, settings, code)
     weights = out / "model.safetensors"
     finished = _finished_card(weights, identity)
     if finished is not None:
@@ -138,13 +140,14 @@ class _Loop:
             _signals_noted() as received,
             prefetched(self.task.batch, self.step, settings.steps, settings.prefetch) as batches,
         ):
+            every = settings.validate_every
             for batch in batches:
                 loss = self._train_step(batch)
                 self.step += 1
                 progress.advance(settings.batch_size, f"step {self.step}, loss {loss:.4g}")
                 if self.step % settings.log_every == 0 or self.step == settings.steps:
                     self._log()
-                if self.step == settings.steps or settings.validate_every and self.step % settings.validate_every == 0:
+                if self.step == settings.steps or (every and self.step % every == 0):
                     measured = self._validate()
                 if self.step == settings.steps:
                     break
@@ -229,7 +232,10 @@ class _Loop:
         except (RuntimeError, EOFError, OSError, pickle.UnpicklingError):
             raise InputError(f"{self.checkpoint}: not a readable checkpoint; remove it to train anew") from None
         if (state.get("version"), state.get("identity")) != (CHECKPOINT_VERSION, self.identity):
-            print(f"train {self.task.name}: the checkpoint is of other settings or data; training anew", file=sys.stderr)
+            print(
+                f"train {self.task.name}: the checkpoint has other settings, data or code; training anew",
+                file=sys.stderr,
+            )
             return
         self.model.load_state_dict(state["model"])
         self.average.model.load_state_dict(state["average"])
@@ -247,13 +253,22 @@ class _Loop:
         return TrainingResult(False, self.step, self.out / "model.safetensors", {})
 
     def _finish(self, measured: dict[str, float]) -> None:
+        own = self.task.card()
+        training = self.settings.model_dump(mode="json", exclude=_FREE_SETTINGS)
+        inputs = {"face_model": own["face_model_sha256"]} if own.get("face_model_sha256") else {}
         card = {
             "name": self.task.name,
-            **self.task.card(),
-            "training": self.settings.model_dump(mode="json", exclude=_FREE_SETTINGS),
+            **own,
+            "training": training,
             "steps": self.step,
             "measured": measured,
             "training_identity": self.identity,
+            ATTRIBUTE: provenance_record(
+                f"training.{self.task.name}",
+                {"training": training, "task": own.get("settings")},
+                self.settings.seed,
+                {"training": self.identity, **inputs},
+            ),
         }
         save_weights(
             self.out / "model.safetensors", self.average.model.state_dict(), card, self.settings.half_precision_weights
@@ -265,8 +280,8 @@ def _number(value: Tensor | float) -> float:
     return value.detach().item() if isinstance(value, Tensor) else float(value)
 
 
-def _identity(task: TrainingTask, settings: TrainingSettings) -> str:
-    description = [task.name, task.card(), settings.model_dump(mode="json", exclude=_FREE_SETTINGS)]
+def _identity(task: TrainingTask, settings: TrainingSettings, code: str) -> str:
+    description = [task.name, task.card(), settings.model_dump(mode="json", exclude=_FREE_SETTINGS), code]
     return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
 

@@ -105,7 +105,7 @@ IMAGES = (
 def toy_folders(tmp_path, head, coarse_head, write_scan, write_prediction) -> tuple[Path, Path]:
     """A benchmark of two subjects and four images, one a challenge, and a full set of predictions (mm)."""
     benchmark, predictions = tmp_path / "benchmark", tmp_path / "predictions"
-    larger = ToyHead(head.vertices * 1.03, head.triangles, head.landmarks * 1.03)
+    larger = ToyHead(head.vertices * 1.1, head.triangles, head.landmarks * 1.1)
     for subject, subject_head in (("S1", head), ("S2", larger)):
         write_scan(benchmark, subject, subject_head)
     (benchmark / "imagepathsvalidation.txt").write_text("\n".join(IMAGES) + "\n")

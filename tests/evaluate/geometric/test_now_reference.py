@@ -51,12 +51,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case_name" not in metafunc.fixturenames:
         return
     option = metafunc.config.getoption("--reference-cases")
-    if option is None:
-        reason = "needs a folder that the project does not carry: give --reference-cases DIR"
-        metafunc.parametrize("case_name", [pytest.param("none", marks=pytest.mark.skip(reason=reason))])
+    listing = metafunc.config.invocation_params.dir / (option or "") / "now" / "cases.json"
+    if option is not None and listing.is_file():
+        metafunc.parametrize("case_name", [case["name"] for case in json.loads(listing.read_text())])
         return
-    listing = metafunc.config.invocation_params.dir / option / "now" / "cases.json"
-    metafunc.parametrize("case_name", [case["name"] for case in json.loads(listing.read_text())])
+    reason = "needs a folder that the project does not carry: give --reference-cases DIR"
+    if option is not None:
+        reason = f"the folder of --reference-cases has no {listing.parent.name}/{listing.name}"
+    metafunc.parametrize("case_name", [pytest.param("none", marks=pytest.mark.skip(reason=reason))])
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Toy photographs in the layout of the synthetic ones: a drawn face that turns a little, with exact landmarks."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,7 @@ def toy_mean_landmarks() -> NDArray:
     bridge = np.column_stack([np.zeros(4), np.linspace(32, 2, 4), np.linspace(12, 30, 4)])
     nostrils = np.column_stack([np.linspace(-14, 14, 5), np.full(5, -8.0), np.array([8, 14, 18, 14, 8])])
     eye = np.array([[-14, 0], [-6, 5], [4, 5], [13, 0], [4, -4], [-6, -4]], float)
-    right_eye = np.column_stack([eye + [-32, 32], np.zeros(6)])
+    right_eye = np.column_stack([eye + np.array([-32, 32]), np.zeros(6)])
     outer_angle = np.linspace(np.pi, -np.pi, 13)[:-1]
     outer = np.column_stack([25 * np.cos(outer_angle), 10 * np.sin(outer_angle) - 36, 10 + 0 * outer_angle])
     inner_angle = np.linspace(np.pi, -np.pi, 9)[:-1]
@@ -80,13 +81,21 @@ def write_toy_photographs(folder: Path, subjects: int = SUBJECTS, photos: int = 
             landmarks.append(points)
             numbers.append(subject)
     with h5py.File(folder / "ground_truth.h5", "w") as file:
-        file.attrs.update(schema_version=1, kind="synthetic_photographs", face_model_sha256="f" * 64, vertex_unit_mm=0.01)
+        file.attrs.update(
+            schema_version=1, kind="synthetic_photographs", face_model_sha256="f" * 64, vertex_unit_mm=0.01
+        )
         file["id"] = np.array(names)
         file["subject"] = np.array(numbers, np.int64)
         file["landmarks"] = np.array(landmarks, np.float32)
         file["landmarks_visible"] = np.ones((len(names), 68), bool)
         file["face_vertices"] = np.zeros((len(names), 2, 3), np.int16)
     return folder
+
+
+@pytest.fixture(scope="session")
+def write_toy() -> Callable[..., Path]:
+    """write_toy(folder, subjects, photos, seed): one shard of toy photographs."""
+    return write_toy_photographs
 
 
 @pytest.fixture(scope="session")

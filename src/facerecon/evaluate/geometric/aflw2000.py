@@ -6,12 +6,14 @@ bin means. Some of the set's yaws are unwrapped (up to 351 degrees); the publish
 Corrected: yaws wrapped to [-180, 180) before binning; `mean_over_images` beside.
 """
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from facerecon.errors import InputError
 
@@ -96,7 +98,7 @@ def _read_photograph(path: Path) -> Aflw2000Photograph:
         fields = loadmat(matrix_file)
         landmarks = np.asarray(fields["pt3d_68"], np.float64).T
         yaw = float(np.degrees(np.asarray(fields["Pose_Para"]).ravel()[1]))
-    except (OSError, ValueError, TypeError, NotImplementedError, KeyError, IndexError):
+    except (OSError, ValueError, TypeError, NotImplementedError, LookupError, MatReadError, zlib.error):
         raise InputError(f"{matrix_file}: not a readable .mat file with pt3d_68 and Pose_Para; copy it again") from None
     if landmarks.shape != (68, 3) or not np.isfinite(landmarks).all():
         raise InputError(f"{matrix_file}: pt3d_68 is not 3 x 68 finite numbers; copy the file again")

@@ -182,7 +182,7 @@ def load_system(
     path = carried_weights(NAME) if weights is None else weights
     state, card = load_weights(path, face_model.sha256)
     if card.get("name") != NAME:
-        raise InputError(f"{path}: weights of {card.get('name')!r}, not of {NAME}; give weights that train {NAME} wrote")
+        raise InputError(f"{path}: weights of {card.get('name')!r}, not of {NAME}; give those of train {NAME}")
     try:
         settings = NetworkSettings(**card["settings"]["network"])
         network = CoefficientNetwork(face_model.dimensions, settings)

@@ -57,7 +57,9 @@ class AugmentationSettings(BaseModel):
     flip: bool = Field(True, description="mirror half of the crops")
     shift: Annotated[float, Field(ge=0, le=32)] = Field(6.0, description="largest shift, pixels at 224")
     scale: Annotated[float, Field(ge=0, le=0.3)] = Field(0.04, description="largest relative change of scale")
-    colour: Annotated[float, Field(ge=0, le=0.5)] = Field(0.1, description="largest change of gain, a channel and overall")
+    colour: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.1, description="largest change of gain, overall and a channel"
+    )
 
 
 class Settings(BaseModel):
@@ -76,9 +78,11 @@ class Settings(BaseModel):
         "modulus", description="(|F_I| - |F_r|)^2, or eq. 13's |F_I - F_r|^2, which is the pixel MSE"
     )
     phase: Literal["atan2", "printed"] = Field("atan2", description="angle with wrapped differences, or arctan(b / a)")
-    phase_floor: Annotated[float, Field(ge=0)] = Field(1e-2, description="amplitude where the phase's gradient fades out")
+    phase_floor: Annotated[float, Field(ge=0)] = Field(1e-2, description="amplitude below which phase gradients fade")
     fit_steps: Annotated[int, Field(ge=0)] = Field(1000, description="steps over which the fit term falls to 0")
     augmentation: AugmentationSettings = Field(AugmentationSettings(), description="of the training crops")
-    validation_photographs: Annotated[int, Field(ge=1)] = Field(64, description="photographs of the validation split used")
+    validation_photographs: Annotated[int, Field(ge=0)] = Field(
+        64, description="photographs of the validation split used; 0 validates nothing"
+    )
     face_model: str | None = Field(None, description="face model file; empty: the open model that is carried")
     recognition: str | None = Field(None, description="recognition weights file; empty: those carried")

@@ -25,10 +25,11 @@ from facerecon.losses.spatial import (
 )
 from facerecon.morphable.linear import LinearFaceModel
 from facerecon.morphable.storage import load_face_model
-from facerecon.networks.recognition import RecognitionNetwork, load_recognition, recognition_crop
 from facerecon.networks.backbones import backbone_input_size
+from facerecon.networks.recognition import RecognitionNetwork, load_recognition, recognition_crop
 from facerecon.networks.weights import carried_weights
-from facerecon.systems.amplitude_phase.model import NAME, Coefficients, CoefficientNetwork, Face, FaceDecoder
+from facerecon.provenance import read_provenance
+from facerecon.systems.amplitude_phase.model import NAME, CoefficientNetwork, Coefficients, Face, FaceDecoder
 from facerecon.systems.amplitude_phase.settings import RegionWeights, Settings
 from facerecon.systems.augmentation import MirrorSigns
 from facerecon.systems.crop_batches import CropBatches
@@ -51,7 +52,9 @@ class FaceLosses:
     decoder: FaceDecoder
     recognition: RecognitionNetwork | None
 
-    def __call__(self, coefficients: Coefficients, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(
+        self, coefficients: Coefficients, batch: dict[str, Tensor], step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Total (a scalar) and unweighted terms by name.
 
         Frequency and identity terms see the render laid over the input inside the visible face, our choice: elsewhere
@@ -109,9 +112,9 @@ class FaceLosses:
 def fit_distance(coefficients: Coefficients, batch: dict[str, Tensor]) -> Tensor:
     """Mean squared distance to the landmark fit, each group in its own unit, summed over the groups.
 
-    Our warm-up, not the paper's: photometric gradients mean little until the render lies on the face. Rotation counts in
-    0.1 rad, translation in 10 mm sideways and 40 mm in depth, coefficients in standard deviations. Weakly supervised as
-    the rest: the fit comes from the same 68 landmarks.
+    Our warm-up, not the paper's: photometric gradients mean little until the render lies on the face. Rotation counts
+    in 0.1 rad, translation in 10 mm sideways and 40 mm in depth, coefficients in standard deviations. Weakly supervised
+    as the rest: the fit comes from the same 68 landmarks.
     """
     translation = coefficients.translation.new_tensor(_FIT_TRANSLATION)
     groups = [
@@ -134,14 +137,13 @@ class AmplitudePhaseTask:
         face_model: LinearFaceModel,
         recognition: RecognitionNetwork | None,
         training: CropBatches,
-        validation: CropBatches,
-        data_sha256: list[str],
+        validation: CropBatches | None,
+        data_sha256: dict[str, str],
     ):
+        """validation: None validates nothing. data_sha256: what else decides the result, by name, for the card."""
         self.settings, self.face_model = settings, face_model
         self.training, self.validation, self.data_sha256 = training, validation, data_sha256
-        self.losses = FaceLosses(
-            settings, FaceDecoder(face_model, training.size, settings.network.camera), recognition
-        )
+        self.losses = FaceLosses(settings, FaceDecoder(face_model, training.size, settings.network.camera), recognition)
 
     def build_model(self) -> nn.Module:
         return CoefficientNetwork(self.face_model.dimensions, self.settings.network, self.settings.initial_weights)
@@ -158,14 +160,17 @@ class AmplitudePhaseTask:
         return self.training.batch(step)
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.losses(model(batch["image"]), batch, step)
+        coefficients = self._predicted(model, batch["image"])
+        return self.losses(coefficients, {name: values.cpu() for name, values in batch.items()}, step)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        """Loss terms on validation photographs, as after the warm-up, and the mean landmark distance in pixels at 224."""
+        """Loss terms on validation photographs, as after the warm-up, and the mean landmark distance, pixels at 224."""
+        if self.validation is None:
+            return {}
         batches = [self.validation.plain_batch(indices) for indices in self._validation_rows()]
         measured: dict[str, list[float]] = {}
         for batch in batches:
-            coefficients = model(batch["image"])
+            coefficients = self._predicted(model, batch["image"])
             total, terms = self.losses(coefficients, batch, self.settings.fit_steps)
             landmarks = self.losses.decoder.reconstruct(coefficients).landmarks * (STANDARD_SIZE / self.training.size)
             distance = torch.linalg.vector_norm(landmarks - batch["landmarks"], dim=-1).mean()
@@ -176,14 +181,21 @@ class AmplitudePhaseTask:
 
     def sample_pictures(self, model: nn.Module, folder: Path) -> None:
         """validation.jpg: rows of input, render over input, render alone."""
+        if self.validation is None:
+            return
         batch = self.validation.plain_batch(list(range(min(_SAMPLE_PICTURES, len(self.validation.source)))))
-        face = self.losses.decoder.reconstruct(model(batch["image"]))
+        face = self.losses.decoder.reconstruct(self._predicted(model, batch["image"]))
         rendered, coverage = self.losses.decoder.render(face)
         over = torch.where(coverage[:, None], rendered, batch["image"])
         columns = torch.cat([batch["image"], over, rendered], dim=3).clamp(0, 1)
         picture = (columns.permute(0, 2, 3, 1).flatten(0, 1) * 255).round().byte().numpy()
         with atomic_file(folder / "validation.jpg") as temporary:
             temporary.write_bytes(encode_jpeg(picture))
+
+    def _predicted(self, model: nn.Module, images: Tensor) -> Coefficients:
+        """Coefficients on the CPU, where faces are decoded and rendered, wherever the network runs."""
+        device = next(model.parameters()).device
+        return Coefficients(*(values.cpu() for values in model(images.to(device))))
 
     def _validation_rows(self) -> list[list[int]]:
         count = min(self.settings.validation_photographs, len(self.validation.source))
@@ -194,32 +206,44 @@ class AmplitudePhaseTask:
 def make_task(settings: dict[str, Any], data: list[Path], seed: int, batch_size: int) -> AmplitudePhaseTask:
     """The task for shard files (or folders of them).
 
-    Raises InputError if shards are missing, or were made with another face model or recognition network, pydantic's
-    ValidationError for bad settings.
+    Raises InputError if shards are missing, hold no photographs to train or validate on, or were made with another face
+    model or recognition network; pydantic's ValidationError for bad settings.
     """
     checked = Settings(**settings)
     shards = shard_files(data)
     face_model = load_face_model(checked.face_model, level=1)
     dataset = ShardDataset(shards, "train")
-    validation = ShardDataset(shards, "validation")
     if dataset.face_model_sha256 != face_model.sha256:
         raise InputError(f"{shards[0]}: was made with another face model than the one in use; preprocess again")
-    recognition, recognition_sha256 = None, []
+    hashes = {f"shard {number}": sha256_file(path) for number, path in enumerate(shards)}
+    recognition = None
     if checked.weights.identity:
-        recognition = load_recognition(checked.recognition)
-        recognition_sha256 = [sha256_file(checked.recognition or carried_weights("recognition"))]
+        weights = Path(checked.recognition) if checked.recognition else carried_weights("recognition")
+        recognition = load_recognition(weights).to(memory_format=torch.channels_last)
+        hashes["recognition"] = sha256_file(weights)
+        _check_features(shards, hashes["recognition"])
     size = backbone_input_size(checked.network.backbone)
     regions = region_weights(checked.regions)
-    limits = checked.augmentation
-    mirror = MirrorSigns.of(face_model) if limits.flip else None
-    return AmplitudePhaseTask(
-        checked,
-        face_model,
-        recognition,
-        CropBatches(dataset, batch_size, seed, size, regions, limits, mirror),
-        CropBatches(validation, batch_size, seed, size, regions),
-        [sha256_file(path) for path in shards] + recognition_sha256,
-    )
+    validation = None
+    if checked.validation_photographs:
+        validation = CropBatches(_validation_set(shards), batch_size, seed, size, regions)
+    training = CropBatches(dataset, batch_size, seed, size, regions, checked.augmentation, MirrorSigns.of(face_model))
+    return AmplitudePhaseTask(checked, face_model, recognition, training, validation, hashes)
+
+
+def _validation_set(shards: list[Path]) -> ShardDataset:
+    try:
+        return ShardDataset(shards, "validation")
+    except InputError as error:
+        raise InputError(f"{error}; to validate nothing set validation_photographs to 0") from None
+
+
+def _check_features(shards: list[Path], recognition_sha256: str) -> None:
+    """Raise InputError if a shard says that its features are those of another recognition network."""
+    for path in shards:
+        recorded = read_provenance(path)["inputs"].get("recognition")
+        if recorded not in (None, recognition_sha256):
+            raise InputError(f"{path}: its features are of another recognition network; preprocess again")
 
 
 def region_weights(regions: RegionWeights) -> dict[int, float]:
@@ -234,7 +258,7 @@ def region_weights(regions: RegionWeights) -> dict[int, float]:
 
 
 def shard_files(data: list[Path]) -> list[Path]:
-    """The shard files among `data`: files as they are, and shard*.h5 of folders, sorted. InputError if there are none."""
+    """The shard files among `data`: files as they are, shard*.h5 of folders, sorted. InputError if there are none."""
     files = [file for path in data for file in (sorted(path.glob("shard*.h5")) if path.is_dir() else [path])]
     if not files:
         raise InputError(f"{data[0]}: holds no shard*.h5; make shards with `facerecon preprocess shard`")

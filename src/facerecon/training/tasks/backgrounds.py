@@ -12,7 +12,7 @@ import skimage.data
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-BACKGROUND_SIZE = 384
+BACKGROUND_SIZE = 256
 _PHOTOGRAPHS = ("chelsea", "coffee", "rocket", "hubble_deep_field", "immunohistochemistry", "retina", "logo")
 _GRAY_PHOTOGRAPHS = ("brick", "grass", "gravel", "coins", "page", "text", "moon", "clock", "horse")
 
@@ -71,7 +71,8 @@ def _noise(rng: Generator) -> NDArray[np.uint8]:
     """Noise whose amplitude falls as frequency to a random power, in random colours; white noise among them."""
     size = BACKGROUND_SIZE
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]) * size
-    spectrum = np.fft.rfft2(rng.standard_normal((3, size, size))) / np.maximum(frequency, 1) ** rng.choice([0, 0.5, 1, 1.5, 2])
+    power = rng.choice([0, 0.5, 1, 1.5, 2])
+    spectrum = np.fft.rfft2(rng.standard_normal((3, size, size))) / np.maximum(frequency, 1) ** power
     field = np.fft.irfft2(spectrum, (size, size))
     field = (field - field.mean()) / field.std()
     mixed = np.einsum("kc,khw->hwc", rng.normal(0, 1, (3, 3)), field) * rng.uniform(5, 60) / 1.7

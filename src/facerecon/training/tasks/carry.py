@@ -40,7 +40,9 @@ def carry_weights(name: str, trained: Path, folder: Path | None = None) -> Path:
     path = folder / f"{name}.safetensors"
     size = sum(tensor.numel() * 2 for tensor in network.state_dict().values())
     if size > MAX_BYTES:
-        raise InputError(f"{trained}: {size / 1e6:.1f} MB stored, {MAX_BYTES / 1e6:.0f} MB is the most; train it narrower")
+        raise InputError(
+            f"{trained}: {size / 1e6:.1f} MB when stored, more than {MAX_BYTES / 1e6:.0f}; train it narrower"
+        )
     stored.save_weights(path, network.state_dict(), {**card, "commit": source_commit()})
     return path
 

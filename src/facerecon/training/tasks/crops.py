@@ -40,7 +40,7 @@ class StandardCrops:
         )
 
     def image(self, index: int, matrix: NDArray, border: int = cv2.BORDER_CONSTANT) -> NDArray[np.uint8]:
-        """Crop (size, size, 3); black outside the photograph, as the standard crop is, unless another border is named."""
+        """Crop (size, size, 3); black outside the photograph, as standard crops are, unless told otherwise."""
         return warp(self._store.image(index), matrix, self.size, border)
 
     def labels(self, index: int, matrix: NDArray) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

@@ -122,7 +122,7 @@ def choose_threshold(scores: NDArray, overlaps: NDArray, faces: int, scenes: int
 
 
 def _judge(scene: Scene, boxes: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
-    """Scores and overlaps of the detections, each face found at most once; those centred in ignored areas are left out."""
+    """Scores and overlaps of the detections, each face found once at most, without those centred in ignored areas."""
     free = np.ones(len(scene.boxes), bool)
     kept_scores, overlaps = [], []
     for detection in suppress(boxes, scores):

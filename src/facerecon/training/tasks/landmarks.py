@@ -38,7 +38,7 @@ def wing_loss(residual: Tensor, width: float, curvature: float) -> Tensor:
 
 
 def expected_error_loss(distance: Tensor, log_expected: Tensor) -> Tensor:
-    """Negative log-likelihood of `distance` >= 0 under an exponential distribution of mean exp(log_expected), unreduced.
+    """Negative log-likelihood of `distance` >= 0, exponentially distributed with mean exp(log_expected); unreduced.
 
     Least where exp(log_expected) is the mean distance, so it teaches the network how far off its points are.
     """

@@ -38,7 +38,7 @@ class PhotographStore:
             subjects.append(truth["subject"][usable].astype(np.int64))
             models.add(model)
         if not paths:
-            raise InputError(f"{', '.join(map(str, folders)) or 'no folder'}: no photographs; run facerecon data synthesize")
+            raise InputError(f"{', '.join(map(str, folders)) or 'no folder'}: no photographs; synthesize some")
         if len(models) > 1:
             raise InputError(f"{folders[0]} and others were made with different face models; make them anew with one")
         self.landmarks, self.landmarks_visible = np.concatenate(landmarks), np.concatenate(visible)
@@ -77,7 +77,7 @@ class PhotographStore:
         """What a weights card says of the data."""
         return {
             "photographs": len(self),
-            "subjects": int(len(np.unique(self.subjects))),
+            "subjects": len(np.unique(self.subjects)),
             "ground_truth_sha256": self.sha256,
         }
 
@@ -93,8 +93,8 @@ class ShuffledIndices:
         """Elements first, ..., first + count - 1 of the sequence."""
         positions = np.arange(first, first + count)
         rounds = positions // len(self._indices)
-        taken = [self._shuffled(number)[positions[rounds == number] % len(self._indices)] for number in np.unique(rounds)]
-        return np.concatenate(taken)
+        within = positions % len(self._indices)
+        return np.concatenate([self._shuffled(number)[within[rounds == number]] for number in np.unique(rounds)])
 
     def _shuffled(self, number: int) -> NDArray:
         if number != self._round:

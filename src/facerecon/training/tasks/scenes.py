@@ -74,7 +74,8 @@ class SceneComposer:
         picture = self._backgrounds[rng.integers(len(self._backgrounds))]
         side = rng.uniform(0.4, 1.0) * BACKGROUND_SIZE
         centre = rng.uniform(side / 2, BACKGROUND_SIZE - side / 2, 2)
-        return warp(picture, crop_matrix(centre, side, self._settings.size, flip=rng.random() < 0.5), self._settings.size)
+        matrix = crop_matrix(centre, side, self._settings.size, flip=rng.random() < 0.5)
+        return warp(picture, matrix, self._settings.size)
 
     def _whole_photo(self, rng: Generator, index: int) -> tuple[NDArray[np.uint8], list[Person]]:
         matrix, box = self._placement(rng, index)
@@ -82,9 +83,7 @@ class SceneComposer:
         image = warp(self._store.image(index), matrix, self._settings.size, border)
         return image, [Person(box, Role.FACE)]
 
-    def _paste(
-        self, rng: Generator, scene: NDArray[np.uint8], index: int, people: list[Person]
-    ) -> NDArray[np.uint8]:
+    def _paste(self, rng: Generator, scene: NDArray[np.uint8], index: int, people: list[Person]) -> NDArray[np.uint8]:
         """The scene with the person of a photograph in front; `people` gains that person and loses those it covers."""
         matrix, box = self._placement(rng, index)
         photo, labels = self._store.image(index), self._store.labels(index)
@@ -125,9 +124,9 @@ class SceneComposer:
 def detector_targets(scene: Scene, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """What the detector should give for a scene of `size` pixels, on the grid (h, w) of cells of STRIDE pixels.
 
-    Heat (h, w): 1 in the cell of a face's centre, a Gaussian around it; -1 where ignored. Geometry (h, w, 4): log(width,
-    height / REFERENCE_SIZE) and centre in the cell, around the centres. Weight (h, w) of the geometry: 1 at centres,
-    less in the cells beside, 0 elsewhere (Zhou et al. 2019, section 3; neighbours added for more signal).
+    Heat (h, w): 1 in the cell of a face's centre, a Gaussian around it; -1 where ignored. Geometry (h, w, 4): log of
+    width and height over REFERENCE_SIZE, and the centre from the cell's corner, in cells. Weight (h, w) of the
+    geometry: 1 at centres, less beside, 0 elsewhere (Zhou et al. 2019, section 3, but for the cells beside).
     """
     cells = size // STRIDE
     heat = np.zeros((cells, cells), np.float32)

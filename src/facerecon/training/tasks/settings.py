@@ -53,7 +53,7 @@ class LandmarkSettings(TaskSettings):
     hidden: Annotated[int, Field(ge=8)] = Field(256, description="units before the output")
     shift: NonNegative = Field(0.08, description="largest shift of the crop along x and y, of its side")
     log_scale: NonNegative = Field(0.14, description="largest |log| of the crop's change of scale")
-    rotation: NonNegative = Field(0.25, description="largest rotation, rad; one crop in eight turns up to three times it")
+    rotation: NonNegative = Field(0.25, description="largest rotation, rad; one crop in eight: three times it")
     wing_width: Positive = Field(0.10, description="wing loss: |residual| up to which it is logarithmic, crop units")
     wing_curvature: Positive = Field(0.02, description="wing loss: curvature, crop units")
     confidence_weight: NonNegative = Field(0.01, description="weight of the expected error's likelihood")
@@ -69,7 +69,8 @@ class DetectorSettings(TaskSettings):
     no_person: Fraction = Field(0.25, description="share of scenes without anyone")
     two_people: Fraction = Field(0.25, description="share of the composed scenes that show two people")
     faceless: Fraction = Field(0.10, description="share of pasted people whose face is scrambled, as a counterexample")
-    backgrounds: Annotated[int, Field(ge=1)] = Field(160, description="backgrounds prepared at the start")
+    backgrounds: Annotated[int, Field(ge=1)] = Field(240, description="backgrounds prepared at the start")
+    photometric: PhotometricSettings = PhotometricSettings(erase=0.1)
     size_weight: NonNegative = Field(0.5, description="weight of the boxes' size")
     offset_weight: NonNegative = Field(0.5, description="weight of the centre's place in its cell")
 
@@ -114,9 +115,9 @@ _COMMON: dict[str, Any] = {
     "optimizer": "adamw", "schedule": "cosine", "weight_decay": 0.02, "ema_decay": 0.995, "bf16": True,
 }  # fmt: skip
 TRAINING: dict[str, dict[str, Any]] = {
-    "landmarks": {**_COMMON, "steps": 5600, "batch_size": 64, "learning_rate": 2e-3, "warmup_steps": 150},
-    "detector": {**_COMMON, "steps": 2600, "batch_size": 24, "learning_rate": 2e-3, "warmup_steps": 100},
+    "landmarks": {**_COMMON, "steps": 5000, "batch_size": 64, "learning_rate": 2e-3, "warmup_steps": 150},
+    "detector": {**_COMMON, "steps": 3000, "batch_size": 24, "learning_rate": 2e-3, "warmup_steps": 100},
     "parsing": {**_COMMON, "steps": 2400, "batch_size": 24, "learning_rate": 2e-3, "warmup_steps": 100},
-    "recognition": {**_COMMON, "steps": 1700, "batch_size": 64, "learning_rate": 2e-3, "warmup_steps": 100,
+    "recognition": {**_COMMON, "steps": 1600, "batch_size": 64, "learning_rate": 2e-3, "warmup_steps": 100,
                     "weight_decay": 0.05},
 }  # fmt: skip

@@ -1,0 +1,86 @@
+"""The files of one reconstruction."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from facerecon.artefacts import atomic_folder
+from facerecon.data.images import write_image
+from facerecon.geometry.glb_files import write_glb
+from facerecon.geometry.obj_files import write_obj
+from facerecon.morphable.topology import Topology
+from facerecon.reconstruction.face import Reconstruction
+from facerecon.render.overlay import draw_landmarks, draw_overlay
+
+OVERLAY_SIDE = 1600
+"""Longest side of overlay.png, pixels."""
+
+
+def write_reconstruction(
+    folder: Path,
+    image: NDArray[np.uint8],
+    reconstruction: Reconstruction,
+    topology: Topology,
+    record: Mapping[str, object],
+) -> None:
+    """Write a reconstruction's folder, whole or not at all; an older one of that name is replaced.
+
+    mesh.obj, mesh.mtl, texture.png; mesh.glb (texture inside); albedo.png; overlay.png: the mesh over the photograph
+    (at most 1600 pixels wide or high), with the 68 points found; reconstruction.npz (docs/data.md). record: provenance.
+    """
+    vertices = reconstruction.vertices.numpy()
+    texture = reconstruction.texture
+    with atomic_folder(folder) as temporary:
+        write_obj(temporary / "mesh.obj", vertices, topology.triangles, topology.uv, texture.texture)
+        write_glb(temporary / "mesh.glb", vertices, topology.triangles, topology.uv, texture.texture)
+        write_image(temporary / "albedo.png", texture.albedo)
+        write_image(temporary / "overlay.png", draw_reconstruction(image, reconstruction, topology))
+        np.savez(temporary / "reconstruction.npz", **_arrays(reconstruction, topology, record))
+
+
+def draw_reconstruction(
+    image: NDArray[np.uint8], reconstruction: Reconstruction, topology: Topology, opacity: float = 0.65
+) -> NDArray[np.uint8]:
+    """The photograph, shrunk to at most 1600 pixels, with the mesh in clay and the 68 points found over it."""
+    height, width = image.shape[:2]
+    ratio = min(1.0, OVERLAY_SIDE / max(height, width))
+    shape = max(1, round(width * ratio)), max(1, round(height * ratio))
+    picture = cv2.resize(image, shape, interpolation=cv2.INTER_AREA) if ratio < 1.0 else image
+    scale = np.array([shape[0] / width, shape[1] / height], np.float32)
+    pixels = reconstruction.pixels.numpy() * [*scale, 1.0]
+    centre = reconstruction.centre * scale
+    drawn = draw_overlay(
+        picture,
+        pixels.astype(np.float32),
+        topology.triangles,
+        opacity=opacity,
+        focal=reconstruction.focal * float(scale[0]),
+        centre=(float(centre[0]), float(centre[1])),
+    )
+    return draw_landmarks(drawn, reconstruction.face.landmarks * scale)
+
+
+def _arrays(reconstruction: Reconstruction, topology: Topology, record: Mapping[str, object]) -> dict[str, NDArray]:
+    parameters = reconstruction.parameters
+    return {
+        "vertices": reconstruction.vertices.numpy(),
+        "triangles": topology.triangles,
+        "uv": topology.uv,
+        "landmarks_2d": reconstruction.face.landmarks,
+        "landmarks_confidence": reconstruction.face.confidence,
+        "landmarks_3d": reconstruction.landmarks_3d,
+        "box": reconstruction.face.box,
+        "identity": parameters.identity.numpy(),
+        "expression": parameters.expression.numpy(),
+        "albedo": parameters.albedo.numpy(),
+        "light": parameters.light.numpy(),
+        "rotation": parameters.rotation.numpy(),
+        "translation": parameters.translation.numpy(),
+        "focal": np.float32(reconstruction.focal),
+        "centre": reconstruction.centre.astype(np.float32),
+        "provenance": np.array(json.dumps(dict(record), sort_keys=True)),
+    }

@@ -1,0 +1,147 @@
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from facerecon import provenance
+from facerecon.cli import app, common, main
+from facerecon.cli.reconstruct import _parse_box
+from facerecon.errors import InputError
+
+GROUP = typer.main.get_command(app)
+
+
+def commands(group=GROUP, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], object]:
+    """Path of words -> command, for every command of the application."""
+    found = {}
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            found |= commands(command, (*path, name))
+        else:
+            found[(*path, name)] = command
+    return found
+
+
+COMMANDS = commands()
+
+
+def status(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of the command line."""
+    with pytest.raises(SystemExit) as exited:
+        main(arguments)
+    captured = capsys.readouterr()
+    return int(exited.value.code or 0), captured.out, captured.err
+
+
+def test_all_commands_are_there() -> None:
+    assert {" ".join(words) for words in COMMANDS} == {
+        "reconstruct", "train", "provenance", "predict now", "model build-open", "model show",
+        "data synthesize", "data benchmark", "data build-benchmark", "data manifest",
+        "preprocess landmarks", "preprocess parsing", "preprocess fit", "preprocess shard",
+        "evaluate now", "evaluate aflw2000", "evaluate detection", "report now", "report training-curve",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_has_examples_that_parse(words: tuple[str, ...]) -> None:
+    answer = CliRunner().invoke(app, [*words, "--help"])
+    assert answer.exit_code == 0
+    _, _, examples = answer.output.partition("Examples:\n")
+    lines = [line.strip() for line in examples.splitlines() if line.strip()]
+    assert lines
+    for line in lines:
+        called, *arguments = shlex.split(line)
+        assert called == "facerecon"
+        assert tuple(arguments[: len(words)]) == words
+        COMMANDS[words].make_context("facerecon", arguments[len(words) :])
+
+
+def test_help_imports_no_stage() -> None:
+    code = (
+        "import sys\nfrom facerecon.cli import main\ntry:\n    main(['preprocess', 'landmarks', '--help'])\n"
+        "except SystemExit:\n    print([n for n in ('torch', 'numpy', 'cv2', 'yaml') if n in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1] == "[]"
+
+
+def test_what_the_user_can_mend_is_one_line_and_status_2(tmp_path: Path) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "facerecon", "provenance", str(tmp_path / "none.h5")], capture_output=True, text=True
+    )
+    assert answer.returncode == 2
+    assert answer.stdout == ""
+    assert re.fullmatch(r"facerecon: error: \S*none\.h5: no such file; [^\n]*\n", answer.stderr)
+
+
+def test_errors_of_many_lines_are_joined(monkeypatch, capsys) -> None:
+    def fail(path: Path) -> str:
+        raise InputError("first\n  second")
+
+    monkeypatch.setattr(provenance, "describe", fail)
+    assert status(["provenance", "x"], capsys) == (2, "", "facerecon: error: first second\n")
+
+
+def test_interruption_is_status_130(monkeypatch, capsys) -> None:
+    def interrupt(path: Path) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(provenance, "describe", interrupt)
+    assert status(["provenance", "x"], capsys)[0] == 130
+
+
+def test_defects_are_not_hidden(monkeypatch) -> None:
+    def fail(path: Path) -> str:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(provenance, "describe", fail)
+    with pytest.raises(ZeroDivisionError):
+        main(["provenance", "x"])
+
+
+@pytest.mark.parametrize("arguments", [["predict", "now", "--system", "nobody"], ["data", "synthesize"], ["nothing"]])
+def test_wrong_options_are_status_2(arguments: list[str], capsys) -> None:
+    code, _, error = status(arguments, capsys)
+    assert code == 2
+    assert error or arguments == ["data", "synthesize"]
+
+
+def test_version(capsys) -> None:
+    code, out, _ = status(["--version"], capsys)
+    assert (code, out) == (0, "facerecon 0.1.0\n")
+
+
+def test_the_installed_command_is_this_one() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"facerecon": "facerecon.cli:main"}
+
+
+def test_weights_options(tmp_path: Path) -> None:
+    file = tmp_path / "w.safetensors"
+    file.touch()
+    assert common.weights_path("detector", str(file)) == file
+    with pytest.raises(InputError, match="no such weights file"):
+        common.weights_path("detector", str(tmp_path / "none.safetensors"))
+
+
+@pytest.mark.parametrize(("text", "box"), [(None, None), ("1,2,3.5,4", (1, 2, 3.5, 4)), (" 1, 2 ,3,4", (1, 2, 3, 4))])
+def test_boxes(text: str | None, box: tuple[float, ...] | None) -> None:
+    assert _parse_box(text) == box
+
+
+@pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,4,5", "a,b,c,d", "1,2,0,4", "1,2,3,-4", "nan,1,2,3", "inf,1,2,3"])
+def test_wrong_boxes(text: str) -> None:
+    with pytest.raises(InputError, match="--box"):
+        _parse_box(text)
+
+
+def test_settings_are_refused_before_training(capsys) -> None:
+    code, _, error = status(["train", "detector", "--settings", "{x", "--data", "x", "--out", "y"], capsys)
+    assert code == 2
+    assert "--settings: not JSON" in error

@@ -1,0 +1,55 @@
+"""What the carried detector and its companions must do; skipped while the package carries no such weights."""
+
+import numpy as np
+import pytest
+import skimage.data
+
+from facerecon.errors import InputError
+from facerecon.networks.detector import detect_faces, load_detector
+from facerecon.networks.landmarks import load_landmark_network, predict_landmarks
+from facerecon.networks.parsing import load_parsing
+from facerecon.networks.recognition import load_recognition
+from facerecon.networks.weights import carried_weights, read_card
+
+LOADERS = {
+    "detector": load_detector,
+    "landmarks": load_landmark_network,
+    "parsing": load_parsing,
+    "recognition": load_recognition,
+}
+
+
+def load_or_skip(name: str):
+    try:
+        carried_weights(name)
+    except InputError:
+        pytest.skip(f"the package carries no {name} weights yet")
+    return LOADERS[name]()
+
+
+@pytest.mark.parametrize("name", sorted(LOADERS))
+def test_card_says_what_it_is(name):
+    load_or_skip(name)
+    card = read_card(carried_weights(name))
+    assert {"network", "settings", "training", "data", "commit", "face_model_sha256", "measured"} <= card.keys()
+    assert card["measured"] and carried_weights(name).stat().st_size <= 7_000_000
+
+
+def test_astronaut_is_found_and_the_rest_is_not():
+    detector, landmarks = load_or_skip("detector"), load_or_skip("landmarks")
+    found = detect_faces(skimage.data.astronaut(), detector, verifier=landmarks)
+    assert len(found) >= 1
+    x0, y0, x1, y1 = found[0].box
+    assert abs((x0 + x1) / 2 - 222) < 20 and abs((y0 + y1) / 2 - 125) < 25 and 60 < y1 - y0 < 130
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    empty = [skimage.data.chelsea(), skimage.data.coffee(), np.full((300, 400, 3), 128, np.uint8), noise]
+    for picture in empty:
+        assert detect_faces(picture, detector, verifier=landmarks) == []
+
+
+def test_astronaut_landmarks_lie_on_her_eyes_and_mouth():
+    landmarks = load_or_skip("landmarks")
+    points = predict_landmarks(skimage.data.astronaut(), [180, 85, 262, 172], landmarks).points
+    truth = {"right eye": (slice(36, 42), (205, 111)), "left eye": (slice(42, 48), (239, 112))}
+    for part, centre in truth.values():
+        assert np.linalg.norm(points[part].mean(0) - centre) < 8

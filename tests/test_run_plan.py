@@ -1,0 +1,111 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from facerecon import run_plan
+from facerecon.artefacts import sha256_file
+from facerecon.errors import InputError
+from facerecon.run_plan import RunPlan, carried, weights_id
+from facerecon.settings import parse_settings
+
+
+def plan(**settings) -> RunPlan:
+    return RunPlan(parse_settings(settings))
+
+
+def test_synthetic_folders_partition_the_subjects() -> None:
+    chosen = {
+        "subjects": 5,
+        "subjects_per_folder": 2,
+        "photos_per_subject": 3,
+        "first_subject": 10,
+        "size": 96,
+        "seed": 7,
+    }
+    built = plan(photographs={"reconstruction": chosen}, preprocess={"shard_size": 4})
+    assert built.folders("reconstruction") == [f"results/photographs/reconstruction/{k}" for k in range(3)]
+    assert [built.synthesis_options("reconstruction", k) for k in (0, 2)] == [
+        "--first-subject 10 --subjects 2 --photos-per-subject 3 --size 96 --seed 7",
+        "--first-subject 14 --subjects 1 --photos-per-subject 3 --size 96 --seed 7",
+    ]
+    assert built.photographs("synthetic") == 15
+    assert built.shards("synthetic") == [0, 1, 2, 3]
+    assert built.training_shards() == [f"results/datasets/synthetic/shards/{k}/shard.h5" for k in range(4)]
+    assert built.listing("synthetic") == ""
+
+
+def test_own_photographs_are_counted_and_watched(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for name in ("a.jpg", "b.PNG", "deep/c.jpeg", "notes.txt"):
+        (tmp_path / name).touch()
+    settings = {"datasets": {"mine": {"adapter": "folder", "folders": [str(tmp_path)]}}, "training_datasets": ["mine"]}
+    first = plan(**settings, preprocess={"shard_size": 2})
+    assert first.photographs("mine") == 3
+    assert first.shards("mine") == [0, 1]
+    assert (first.dataset_adapter("mine"), first.dataset_folders("mine")) == ("folder", [str(tmp_path)])
+    assert plan(**settings).listing("mine") == first.listing("mine")
+    (tmp_path / "deep/c.jpeg").rename(tmp_path / "deep/d.jpeg")
+    assert plan(**settings).listing("mine") != first.listing("mine")
+
+
+def test_datasets_without_photographs_are_refused_if_used(tmp_path: Path) -> None:
+    settings = {"datasets": {"mine": {"adapter": "folder", "folders": [str(tmp_path)]}}}
+    plan(**settings)
+    with pytest.raises(InputError, match=r"datasets\.mine: .* has no photographs"):
+        plan(**settings, training_datasets=["mine"])
+
+
+def test_weights_come_from_the_package_or_from_this_run() -> None:
+    assert plan().network_weights("parsing").endswith("networks/assets/parsing.safetensors")
+    trained = plan(networks={"parsing": "train", "recognition": "train"})
+    assert trained.network_weights("parsing") == "results/networks/parsing/model.safetensors"
+    assert trained.training_weights("amplitude_phase") == ["results/networks/recognition/model.safetensors"]
+    task = json.loads(trained.training_settings("amplitude_phase"))["task"]
+    assert task["recognition"] == "results/networks/recognition/model.safetensors"
+    assert json.loads(plan().training_settings("amplitude_phase"))["task"]["recognition"] is None
+    assert plan().training_weights("amplitude_phase") == [carried("recognition")]
+
+
+def test_weights_that_the_user_names_are_read() -> None:
+    task = {"recognition": "mine.safetensors", "initial_weights": "imagenet.pth"}
+    built = plan(train={"amplitude_phase": {"task": task}})
+    assert built.training_weights("amplitude_phase") == ["imagenet.pth", "mine.safetensors"]
+
+
+def test_systems_of_the_tables() -> None:
+    built = plan()
+    assert built.system_weights("mean_face") == {}
+    assert built.system_weights("amplitude_phase")["--weights"] == carried("amplitude_phase")
+    weights = built.system_weights("amplitude_phase_trained")
+    assert weights["--weights"] == "results/training/amplitude_phase/model.safetensors"
+    assert weights["--detector"] == carried("detector")
+    assert built.predictor("amplitude_phase_trained") == built.predictor("amplitude_phase") == "amplitude_phase"
+    assert built.trains_systems()
+    assert not plan(evaluation={"systems": ["oracle", "amplitude_phase"]}).trains_systems()
+
+
+def test_settings_of_one_stage_alone() -> None:
+    changed = plan(train={"amplitude_phase": {"training": {"steps": 7}}})
+    assert changed.training_settings("detector") == plan().training_settings("detector")
+    assert json.loads(changed.training_settings("amplitude_phase"))["training"]["steps"] == 7
+
+
+def test_ids_of_weights_follow_their_content(tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(b"1")
+    assert weights_id(str(file), "results/networks/x/model.safetensors") == f"a.safetensors:{sha256_file(file)[:20]}"
+    assert weights_id(str(tmp_path / "none")) == ""
+
+
+def test_carried_weights_are_named_relative_to_a_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    package = Path(run_plan.__file__).parent
+    monkeypatch.chdir(package.parent)
+    assert carried("parsing") == "facerecon/networks/assets/parsing.safetensors"
+    monkeypatch.chdir(tmp_path)
+    assert carried("parsing") == str(package / "networks/assets/parsing.safetensors")
+
+
+def test_benchmark_options() -> None:
+    assert plan().benchmark_options() == ""
+    assert plan(now_benchmark={"subjects": 2}).benchmark_options() == "--subjects 2"

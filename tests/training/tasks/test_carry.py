@@ -1,0 +1,33 @@
+import pytest
+import torch
+
+from facerecon.errors import InputError
+from facerecon.networks.recognition import EMBEDDING, RecognitionNetwork, load_recognition
+from facerecon.networks.weights import read_card, save_weights
+from facerecon.training.tasks import carry
+
+
+def test_carry_leaves_out_what_served_training_only(tmp_path):
+    torch.manual_seed(0)
+    network = RecognitionNetwork(width=8)
+    state = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    trained = tmp_path / "model.safetensors"
+    card = {"name": "recognition", "network": {"width": 8}, "measured": {"accuracy": 0.9}}
+    save_weights(trained, state | {"centres": torch.zeros(9, EMBEDDING)}, card)
+    path = carry.carry_weights("recognition", trained, tmp_path / "assets")
+    assert path.name == "recognition.safetensors" and path.stat().st_size < trained.stat().st_size
+    carried = read_card(path)
+    assert carried["measured"] == {"accuracy": 0.9} and "commit" in carried
+    images = torch.rand(2, 3, 112, 112)
+    torch.testing.assert_close(load_recognition(path).embed(images), load_recognition(trained).embed(images))
+
+
+def test_carry_refuses_large_and_wrong_files(tmp_path, monkeypatch):
+    trained = tmp_path / "model.safetensors"
+    save_weights(trained, RecognitionNetwork(width=8).state_dict(), {"name": "recognition", "network": {"width": 8}})
+    with pytest.raises(InputError, match="of 'recognition'"):
+        carry.carry_weights("landmarks", trained, tmp_path)
+    monkeypatch.setattr(carry, "MAX_BYTES", 1000)
+    with pytest.raises(InputError, match="narrower"):
+        carry.carry_weights("recognition", trained, tmp_path / "assets")
+    assert not (tmp_path / "assets").exists()

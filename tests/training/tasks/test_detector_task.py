@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from facerecon.networks.detector import LARGEST_FACE, SMALLEST_FACE, decode
+from facerecon.training.tasks.backgrounds import BACKGROUND_SIZE, make_background
+from facerecon.training.tasks.detector import DetectorTask, choose_threshold, focal_loss
+from facerecon.training.tasks.photographs import PhotographStore
+from facerecon.training.tasks.scenes import Scene, SceneComposer, detector_targets
+from facerecon.training.tasks.settings import DetectorSettings
+
+FEW = {"backgrounds": 4, "width": 4}
+
+
+@pytest.fixture(scope="module")
+def store(toy_folder) -> PhotographStore:
+    return PhotographStore([toy_folder])
+
+
+def scene(boxes=(), ignored=(), size=64) -> Scene:
+    as_boxes = [np.array(values, float).reshape(-1, 4) for values in (boxes, ignored)]
+    return Scene(np.zeros((size, size, 3), np.uint8), *as_boxes)
+
+
+def test_focal_loss_by_hand():
+    logits, heat = torch.zeros(3), torch.tensor([1.0, 0.0, 0.5])
+    # at probability 1/2: 0.25 ln 2 each; the third is eased by (1 - 0.5)^4
+    expected = 0.25 * np.log(2) * (2 + 0.5**4)
+    assert focal_loss(logits, heat).item() == pytest.approx(expected)
+    assert focal_loss(torch.tensor([40.0, -40.0, -40.0]), heat).item() < 1e-12
+    assert focal_loss(torch.tensor([5.0]), torch.tensor([-1.0])).item() == 0
+    values = torch.tensor([-1.0, 0.3, 2.0], dtype=torch.float64, requires_grad=True)
+    assert gradcheck(lambda value: focal_loss(value, heat.double()), values)
+    with pytest.raises(ValueError, match="differ in shape"):
+        focal_loss(torch.zeros(2), torch.zeros(3))
+
+
+def test_targets_decode_to_the_boxes():
+    boxes = [[6.0, 10.0, 30.0, 42.0], [40.0, 41.0, 60.0, 62.0]]
+    heat, geometry, weight = detector_targets(scene(boxes), 64)
+    assert (heat == 1).sum() == 2 and (weight[heat == 1] == 1).all()
+    logits = torch.where(torch.from_numpy(heat) == 1, 5.0, -5.0)
+    found, _ = decode(logits, torch.from_numpy(geometry), 0.5)
+    np.testing.assert_allclose(found[np.argsort(found[:, 0])], boxes, atol=1e-3)
+
+
+def test_targets_leave_out_ignored_areas():
+    heat, _, weight = detector_targets(scene(ignored=[[16, 16, 31, 31]]), 64)
+    assert (heat[2:4, 2:4] == -1).all() and (heat == -1).sum() == 4 and weight.sum() == 0
+    assert (detector_targets(scene(), 64)[0] == 0).all()
+
+
+def test_scenes_are_labelled_where_the_faces_are(store):
+    composer = SceneComposer(store, DetectorSettings(**FEW, whole_photo=0, no_person=0, two_people=0, faceless=0), 0)
+    rng = np.random.default_rng(0)
+    counts = []
+    for index in range(len(store)):
+        made = composer.compose(rng, index, index)
+        assert made.image.shape == (160, 160, 3) and made.image.dtype == np.uint8
+        counts.append(len(made.boxes) + len(made.ignored))
+        for box in made.boxes:
+            longest = (box[2:] - box[:2]).max()
+            assert SMALLEST_FACE <= longest <= LARGEST_FACE
+    assert set(counts) == {1}
+
+
+def test_nobody_and_decoys_give_no_boxes(store):
+    rng = np.random.default_rng(0)
+    for settings in ({"no_person": 1, "whole_photo": 0}, {"faceless": 1, "whole_photo": 0}):
+        composer = SceneComposer(store, DetectorSettings(**FEW, **settings), 0)
+        for index in range(8):
+            made = composer.compose(rng, index, index + 1)
+            assert len(made.boxes) == 0 and len(made.ignored) == 0
+
+
+def test_covered_faces_are_ignored(store):
+    settings = DetectorSettings(**FEW, whole_photo=0, no_person=0, two_people=1, faceless=0)
+    composer, rng = SceneComposer(store, settings, 0), np.random.default_rng(1)
+    scenes = [composer.compose(rng, index % len(store), (index + 5) % len(store)) for index in range(60)]
+    counts = [(len(made.boxes), len(made.ignored)) for made in scenes]
+    assert max(boxes for boxes, _ in counts) == 2 and any(ignored for _, ignored in counts)
+    assert all(boxes + ignored <= 2 for boxes, ignored in counts)
+
+
+def test_backgrounds():
+    rng = np.random.default_rng(0)
+    pictures = [make_background(rng) for _ in range(12)]
+    assert all(picture.shape == (BACKGROUND_SIZE, BACKGROUND_SIZE, 3) for picture in pictures)
+    assert all(picture.dtype == np.uint8 for picture in pictures)
+    assert (make_background(np.random.default_rng(3)) == make_background(np.random.default_rng(3))).all()
+
+
+def test_batches_and_loss(store):
+    task = DetectorTask(DetectorSettings(**FEW), store, seed=0, batch_size=8)
+    batch = task.batch(5)
+    for name, tensor in DetectorTask(DetectorSettings(**FEW), store, seed=0, batch_size=8).batch(5).items():
+        assert torch.equal(tensor, batch[name])
+    # What was asked for has no loss; the same elsewhere has.
+    logits = torch.where(batch["heat"] == 1, 40.0, -40.0)
+    loss, _ = task.loss(lambda images: (logits, batch["geometry"]), batch, 0)
+    assert loss.item() < 1e-5
+    assert task.loss(lambda images: (logits, batch["geometry"] + 1), batch, 0)[0].item() > 0.5
+
+
+def test_validation_of_a_blank_and_of_a_perfect_detector(store):
+    task = DetectorTask(DetectorSettings(**FEW, validation_fraction=0.5), store, seed=0, batch_size=8)
+    with torch.no_grad():
+        measured = task.validate(task.build_model().eval())
+    assert set(measured) == {"score_threshold", "recall", "overlap", "false_per_scene"}
+
+
+def test_choose_threshold_by_hand():
+    # 100 scenes allow one false detection: the threshold lies just above the second best false score.
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.3])
+    overlaps = np.array([0.8, 0.0, 0.6, 0.7, 0.0, 0.9])
+    chosen = choose_threshold(scores, overlaps, faces=5, scenes=100)
+    assert chosen["score_threshold"] == pytest.approx(0.5001)
+    assert chosen["recall"] == pytest.approx(3 / 5) and chosen["overlap"] == pytest.approx(0.7)
+    assert chosen["false_per_scene"] == pytest.approx(0.01)
+    assert choose_threshold(np.zeros(0), np.zeros(0), 3, 10)["recall"] == 0

@@ -1,0 +1,23 @@
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from facerecon.training.settings import TrainingSettings
+from facerecon.training.tasks.settings import TASK_SETTINGS, TRAINING
+
+
+def test_settings_import_without_torch():
+    code = "import sys, facerecon.training.tasks.settings; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", sorted(TASK_SETTINGS))
+def test_defaults_are_valid_and_unknown_keys_are_refused(name):
+    assert TrainingSettings(**TRAINING[name]).steps > 0
+    TASK_SETTINGS[name]()
+    with pytest.raises(ValidationError):
+        TASK_SETTINGS[name](colour=1)
+    with pytest.raises(ValidationError):
+        TASK_SETTINGS[name](width=0)
