@@ -79,22 +79,46 @@ def test_uint8_and_float_crops_agree(network, face_model):
     assert torch.allclose(system.predict(crops).identity, system.predict(as_float).identity, atol=1e-6)
 
 
-def test_known_places(face_model, draw):
-    decoder = FaceDecoder(face_model, 224)
-    points = torch.tensor([[[0.0, 0.0, 0.0], [10.0, 0.0, 0.0], [0.0, 10.0, 0.0], [0.0, 0.0, 100.0]]])
-    pixels = decoder.project(points, torch.eye(3)[None], torch.tensor([[0.0, 0.0, 1000.0]]))[0]
-    # +x, the subject's left, is right in the image; +y is up; z comes nearer. 1.015 px/mm.
+def test_known_places(face_model):
+    # Camera frame: x right, y down, z away. 1.015 px/mm at the standard distance.
+    points = torch.tensor([[[0.0, 0.0, 1000.0], [10.0, 0.0, 1000.0], [0.0, 10.0, 1000.0], [10.0, 0.0, 500.0]]])
+    pixels = FaceDecoder(face_model, 224).project(points)[0]
     assert pixels[0].tolist() == [112, 112, 1000]
     assert pixels[1, :2].tolist() == pytest.approx([122.15, 112])
-    assert pixels[2, :2].tolist() == pytest.approx([112, 101.85])
-    assert pixels[3, 2] == 900
+    assert pixels[2, :2].tolist() == pytest.approx([112, 122.15])
+    assert pixels[3].tolist() == pytest.approx([132.3, 112, 500])
+
+
+def test_a_frontal_face_stands_upright_with_its_left_on_the_right(face_model, draw):
+    frontal = draw(1)._replace(rotation=torch.zeros(1, 3), translation=torch.tensor([[0.0, 0.0, 1000.0]]))
+    landmarks = FaceDecoder(face_model, 224).reconstruct(frontal).landmarks[0]
+    # The jaw starts at the subject's right, which is the image's left; the chin is below the nose.
+    assert landmarks[0, 0] < landmarks[30, 0] < landmarks[16, 0] and landmarks[8, 1] > landmarks[30, 1]
+    turned = frontal._replace(rotation=torch.tensor([[0.0, 0.4, 0.0]]))
+    assert FaceDecoder(face_model, 224).reconstruct(turned).landmarks[0, 30, 0] > landmarks[30, 0] + 5
+
+
+def test_light_is_given_in_the_viewer_s_frame(face_model, draw):
+    def mean_colours(axis):
+        light = torch.zeros(1, 9)
+        light[0, 0], light[0, axis] = 2.0, 1.0
+        image, mask = decoder.render(decoder.reconstruct(frontal._replace(light=light)))
+        image = torch.where(mask[:, None], image, torch.nan)
+        halves = image[..., :, :56], image[..., :, 56:], image[..., :56, :], image[..., 56:, :]
+        return [half.nanmean().item() for half in halves]
+
+    frontal = draw(1, spread=0.0)._replace(rotation=torch.zeros(1, 3), translation=torch.tensor([[0.0, 0.0, 1000.0]]))
+    decoder = FaceDecoder(face_model, 112)
+    left, right, upper, lower = mean_colours(3)
+    assert right > left + 0.05
+    left, right, upper, lower = mean_colours(1)
+    assert upper > lower + 0.02 and abs(left - right) < 0.02
 
 
 def test_cameras_agree_at_the_standard_distance_and_not_elsewhere(face_model):
-    points = torch.tensor([[[30.0, 40.0, 0.0], [30.0, 40.0, 50.0]]])
-    rotation, translation = torch.eye(3)[None], torch.tensor([[0.0, 0.0, 1000.0]])
-    perspective = FaceDecoder(face_model, 224).project(points, rotation, translation)[0]
-    parallel = FaceDecoder(face_model, 224, "scaled_orthographic").project(points, rotation, translation)[0]
+    points = torch.tensor([[[30.0, 40.0, 1000.0], [30.0, 40.0, 950.0]]])
+    perspective = FaceDecoder(face_model, 224).project(points)[0]
+    parallel = FaceDecoder(face_model, 224, "scaled_orthographic").project(points)[0]
     assert torch.allclose(perspective[0], parallel[0], atol=1e-3)
     assert (perspective[1, :2] - parallel[1, :2]).norm() > 2 and torch.allclose(parallel[0, :2], parallel[1, :2])
 

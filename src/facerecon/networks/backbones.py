@@ -1,6 +1,7 @@
 """Image encoders of the reconstruction systems: images to feature vectors."""
 
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -77,7 +78,7 @@ class ResNetBackbone(nn.Module):
             self.network.load_state_dict(state)
         except FileNotFoundError:
             raise InputError(f"{path}: no such file of initial weights; give torchvision's") from None
-        except (SafetensorError, RuntimeError, OSError, EOFError, AttributeError, ValueError):
+        except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError, AttributeError, ValueError):
             raise InputError(f"{path}: not a state dict of this ResNet; give torchvision's file for it") from None
 
 

@@ -283,6 +283,6 @@ def load_ground_truth(folder: Path) -> dict[str, NDArray]:
             columns = {key: file[key][()] for key in file}
             columns["face_vertices"] = columns["face_vertices"] * np.float32(file.attrs["vertex_unit_mm"])
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error}); make the photographs again") from error
+        raise InputError(f"{path} cannot be read; make the photographs again") from error
     columns["id"] = columns["id"].astype(str)
     return columns

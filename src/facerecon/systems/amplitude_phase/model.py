@@ -116,24 +116,24 @@ class FaceDecoder:
     def reconstruct(self, coefficients: Coefficients) -> Face:
         """Decode coefficients (eq. 1), place and project (eq. 2) and shade (eq. 3)."""
         vertices = self.face_model.decode(coefficients.identity, coefficients.expression)
-        rotation = euler_to_matrix(coefficients.rotation)
-        pixels = self.project(vertices, rotation, coefficients.translation)
-        landmarks = self.project(self.face_model.landmarks(vertices), rotation, coefficients.translation)[..., :2]
-        return Face(vertices, pixels, landmarks, self.shade(vertices, rotation, coefficients))
+        placed = head_to_camera(vertices, euler_to_matrix(coefficients.rotation), coefficients.translation)
+        # Landmarks are weighted means of vertices: placing them after or before is the same.
+        landmarks = self.project(self.face_model.landmarks(placed))[..., :2]
+        return Face(vertices, self.project(placed), landmarks, self.shade(placed, coefficients))
 
-    def project(self, points: Tensor, rotation: Tensor, translation: Tensor) -> Tensor:
-        """Points (B, N, 3) of the head frame, mm, to (B, N, 3): x, y in crop pixels, z in mm."""
-        placed = head_to_camera(points, rotation, translation)
+    def project(self, placed: Tensor) -> Tensor:
+        """Points (B, N, 3) of the camera frame, mm, to (B, N, 3): x, y in crop pixels, z in mm."""
         centre = (self.size / 2.0, self.size / 2.0)
         focal = standard_focal(self.size)
         if self.camera == "perspective":
             return project_perspective(placed, focal, centre)
         return project_scaled_orthographic(placed, focal / STANDARD_DISTANCE, centre)
 
-    def shade(self, vertices: Tensor, rotation: Tensor, coefficients: Coefficients) -> Tensor:
-        """Vertex colours (B, V, 3) under white light, sRGB, not clipped."""
+    def shade(self, placed: Tensor, coefficients: Coefficients) -> Tensor:
+        """Colours (B, V, 3) of vertices in the camera frame under white light, sRGB, not clipped."""
         albedo = self.face_model.decode_albedo(coefficients.albedo)
-        normals = vertex_normals(vertices, self.triangles) @ rotation.transpose(1, 2)
+        # The view frame of light has the camera's axes with y up and z toward the viewer.
+        normals = vertex_normals(placed, self.triangles) * placed.new_tensor([1.0, -1.0, -1.0])
         return linear_to_srgb(shade(albedo, normals, coefficients.light[..., None]))
 
     def render(self, face: Face) -> tuple[Tensor, Tensor]:
