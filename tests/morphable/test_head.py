@@ -25,7 +25,7 @@ def test_mesh_parts(generator: HeadGenerator) -> None:
     left, right = (generator.template[np.unique(generator.quads[f"eye_{side}"])] for side in ("left", "right"))
     assert left[:, 0].min() > 10 and right[:, 0].max() < -10  # left is the subject's, at +x
     for name, mask in generator.masks.items():
-        assert mask.shape == (len(generator.template),) and 0 <= mask.min() and mask.max() <= 1, name
+        assert mask.shape == (len(generator.template),) and mask.min() >= 0 and mask.max() <= 1, name
     np.testing.assert_allclose(mirror_image(generator.template, generator.mirror), generator.template, atol=1e-4)
     assert generator.lash_quads.shape[1] == 4
 

@@ -13,7 +13,7 @@ from facerecon.morphable.subdivision import (
 CUBE = np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
 CUBE_QUADS = np.array([[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]])
 
-# A strip of four quads in the plane z = 0, two on either side of x = 0; vertex 2 k is at (k - 2, 0), 2 k + 1 at (k - 2, 1).
+# A strip of four quads in the plane z = 0, two on either side of x = 0: vertex 2 k is at (k - 2, 0), 2 k + 1 above it.
 STRIP = np.array([[x, y, 0.0] for x in (-2.0, -1.0, 0.0, 1.0, 2.0) for y in (0.0, 1.0)])
 STRIP_QUADS = np.array([[2 * k, 2 * k + 2, 2 * k + 3, 2 * k + 1] for k in range(4)])
 STRIP_MIRROR = np.array([8, 9, 6, 7, 4, 5, 2, 3, 0, 1])

@@ -27,6 +27,8 @@ MASKS_KIND = "masks"
 FACE_LEAST = 0.03
 """Fraction of the crop that facial skin must cover; a face covers a fifth."""
 
+_FACIAL = [PARSING_CLASSES.index(name) for name in ("skin", "nose", "l_eye", "r_eye", "u_lip", "l_lip", "mouth")]
+
 ParseFace = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """Standard crop (S, S, 3) uint8 sRGB -> parsing classes (S, S) uint8."""
 
@@ -93,6 +95,3 @@ def run(
         weights,
     )
     write_table(out, table)
-
-
-_FACIAL = [PARSING_CLASSES.index(name) for name in ("skin", "nose", "l_eye", "r_eye", "u_lip", "l_lip", "mouth")]

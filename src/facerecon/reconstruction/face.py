@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,8 +25,8 @@ FINEST_CROP = 1024
 """Side of the largest crop that colours are taken from, pixels."""
 REFINEMENT_PRECISION = 4.0
 """How firmly refinement holds the regressed coefficients: inverse variance, 1 for the face model's own prior."""
-LEAST_FACE = 0.25
-"""Fraction of the projected face that parsing must call bare face for its mask to be believed."""
+LEAST_FACE = 0.06
+"""Fraction of the crop (a frontal face covers a quarter) that must be bare face for the mask to be believed."""
 
 Weights = Mapping[str, str | os.PathLike | None]
 
@@ -222,16 +223,11 @@ def _bare_face(
     labels: NDArray[np.uint8], fine: CropTransform, coarse: CropTransform, shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
     """Soft mask (S, S) of bare face inside the photograph, from the labels (224, 224) of the coarse crop."""
-    import cv2
-
     inside = fine.warp(np.ones(shape[:2], np.float32))
     mask = np.isin(labels, FACE_CLASSES).astype(np.uint8)
-    if mask.mean() < LEAST_FACE * _FACE_SHARE:
+    if mask.mean() < LEAST_FACE:
         return (inside > 0.999).astype(np.float32)
     # Labels err by about a pixel along hair and background, whose colours must not reach the texture.
     mask = cv2.erode(mask, np.ones((3, 3), np.uint8), iterations=1).astype(np.float32)
     soft = cv2.resize(cv2.GaussianBlur(mask, (0, 0), 1.0), (fine.size, fine.size), interpolation=cv2.INTER_LINEAR)
     return np.where(inside > 0.999, soft, 0.0).astype(np.float32)
-
-
-_FACE_SHARE = 0.25  # of the standard crop, covered by a frontal face

@@ -80,10 +80,10 @@ class FaceLosses:
             features = self.recognition.embed(recognition_crop(composite.clamp(0.0, 1.0)))
             terms["identity"] = identity_loss(features, batch["feature"])
             scale["identity"] = weights.identity
-        fit_weight = self.fit_weight(step)
-        if fit_weight > 0:
+        if self.fit_weight(0) > 0:
+            # Still measured once its weight has fallen to 0.
             terms["fit"] = fit_distance(coefficients, batch)
-            scale["fit"] = fit_weight
+            scale["fit"] = self.fit_weight(step)
         total = torch.stack([scale[name] * terms[name] for name in scale]).sum()
         return total, terms
 
