@@ -1,8 +1,13 @@
-"""Options for tests that need folders which the project does not carry."""
+"""Options for tests that need folders which the project does not carry, and one thread a test process."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Tests run side by side (pytest -n): with more threads than cores torch and libigl wait for each other.
+for variable in ("OMP_NUM_THREADS", "IGL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
