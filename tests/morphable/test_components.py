@@ -15,13 +15,13 @@ def test_components_of_a_known_population() -> None:
     symmetric[:2, 1] = 2.0  # the pair rises together
     antisymmetric[2, 0] = 1.0  # the midline point goes aside
     centre = np.array([[-5.0, 0, 0], [5, 0, 0], [0, 1, 0]])
-    coefficients = rng.normal(size=(4000, 2))
+    coefficients = rng.normal(size=(400, 2))
     samples = centre + coefficients[:, :1, None] * symmetric + coefficients[:, 1:, None] * antisymmetric
     mean, basis, signs = mirrored_components(samples, mirror, 2)
     np.testing.assert_allclose(mean, mirror(mean), atol=1e-12)
-    np.testing.assert_allclose(mean, centre, atol=0.1)
-    np.testing.assert_allclose(basis[0], symmetric, atol=0.1)
-    np.testing.assert_allclose(basis[1], antisymmetric, atol=0.05)
+    np.testing.assert_allclose(mean, centre, atol=0.2)
+    np.testing.assert_allclose(basis[0], symmetric, atol=0.2)
+    np.testing.assert_allclose(basis[1], antisymmetric, atol=0.1)
     assert signs.tolist() == [1, -1]
 
 

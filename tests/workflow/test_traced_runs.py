@@ -13,8 +13,8 @@ from facerecon.morphable.storage import load_face_model
 
 TESTS = Path(__file__).parents[1]
 
-# One process runs all stages through the command line, since importing torch takes longest; the package's own modules are
-# forgotten before each.
+# One process runs all stages through the command line, since importing torch takes longest; the package's own modules
+# are forgotten before each.
 TRACE = """
 import json, sys
 found = {}

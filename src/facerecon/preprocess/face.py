@@ -14,6 +14,10 @@ from facerecon.geometry.crop import CropTransform, crop_transform
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels of the photograph."""
 
+PROPOSAL_SCORE = 0.4
+"""Detector score from which the landmark network is asked whether there is a face. Lower than the detector's own
+threshold, which has no second opinion: 95 % of synthetic photographs' faces score 0.42 or more."""
+
 
 class FoundBox(Protocol):
     """What a detector gives for each face (networks.detector.Detection)."""
@@ -57,7 +61,7 @@ class FaceFinder:
         detector = load_detector((weights or {}).get("detector"))
         network = load_landmark_network((weights or {}).get("landmarks"))
         return cls(
-            detect=lambda image: detect_faces(image, detector, verifier=network),
+            detect=lambda image: detect_faces(image, detector, PROPOSAL_SCORE, verifier=network),
             predict=lambda image, box: predict_landmarks(image, box, network),
         )
 
