@@ -1,6 +1,7 @@
 """What snakemake would run again after a change: only what depends on it."""
 
 import os
+import re
 import time
 
 AFTER_TRAINING = {"train_system": 1, "training_curve": 1, "predict": 1, "evaluate_now": 1, "now_eval": 1, "all": 1}
@@ -21,6 +22,17 @@ def test_a_loss_weight_reruns_training_and_what_follows(finished) -> None:
 def test_code_of_a_loss_reruns_training_and_what_follows(finished) -> None:
     with finished.edited("src/facerecon/losses/frequency.py", "\ndef ", "\nUNUSED = 1\n\n\ndef "):
         assert finished.to_run() == AFTER_TRAINING
+
+
+def test_changed_code_never_resumes_old_checkpoints(finished) -> None:
+    def work() -> str:
+        answer = finished.snakemake("--dry-run", "--forcerun", "train_system")
+        return re.search(r"--out (results/training/amplitude_phase/work/\w+)", answer.stdout)[1]
+
+    before = work()
+    with finished.edited("src/facerecon/losses/frequency.py", "\ndef ", "\nUNUSED = 1\n\n\ndef "):
+        assert work() != before
+    assert work() == before
 
 
 def test_comments_and_docstrings_rerun_nothing(finished) -> None:

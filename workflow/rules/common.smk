@@ -38,6 +38,12 @@ def weights(path):
     return path if path.startswith("results/") else ancient(path)
 
 
+def work_folder(kind, name):
+    """Where a training keeps its checkpoints: of this code, so that a run never goes on from, or takes for its own, what
+    other code has left. The trainer itself tells settings and data apart."""
+    return f"results/{kind}/{name}/work/{stage_fingerprint(f'training.{name}')}"
+
+
 def repeated(option, values):
     """An option once for each value."""
     return " ".join(f"{option} {value}" for value in values)

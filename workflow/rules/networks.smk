@@ -17,7 +17,7 @@ rule train_network:
         settings=lambda wildcards: PLAN.training_settings(wildcards.network),
         fingerprint=lambda wildcards: stage_fingerprint(f"training.{wildcards.network}"),
         data=lambda wildcards, input: repeated("--data", input.photographs),
-        work=lambda wildcards: f"results/networks/{wildcards.network}/work",
+        work=lambda wildcards: work_folder("networks", wildcards.network),
     shell:
         "(python -m facerecon train {wildcards.network} --settings {params.settings:q} {params.data} --out {params.work}"
         " && cp {params.work}/model.safetensors {params.work}/model.json {params.work}/metrics.csv"

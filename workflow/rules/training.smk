@@ -19,7 +19,7 @@ rule train_system:
         weights=lambda wildcards: weights_id(*PLAN.training_weights(wildcards.system)),
         fingerprint=lambda wildcards: stage_fingerprint(f"training.{wildcards.system}"),
         data=lambda wildcards, input: repeated("--data", input.shards),
-        work=lambda wildcards: f"results/training/{wildcards.system}/work",
+        work=lambda wildcards: work_folder("training", wildcards.system),
     shell:
         "(python -m facerecon train {wildcards.system} --settings {params.settings:q} {params.data} --out {params.work}"
         " && cp {params.work}/model.safetensors {params.work}/model.json {params.work}/metrics.csv"

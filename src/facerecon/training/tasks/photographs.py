@@ -13,12 +13,15 @@ from facerecon.artefacts import sha256_file
 from facerecon.errors import InputError
 from facerecon.synthesis.photographs import load_ground_truth
 
+TRAIT_COUNT = 34
+"""Traits of a person that `person_traits` gives."""
+
 
 class PhotographStore:
     """Photographs and ground truth of the shards in `folders`, in the order of the folders and of their rows.
 
-    landmarks (N, 68, 2) float32 pixels; landmarks_visible (N, 68) bool; subjects (N,) int64. Rows whose landmarks are
-    not finite are left out. sha256: of all ground truth files; face_model_sha256: of the model they were made with.
+    landmarks (N, 68, 2) float32 pixels; landmarks_visible (N, 68) bool; subjects (N,) int64; traits (N, T) float32, what
+    the scene tells of the person, of about unit spread (`person_traits`). Rows whose landmarks are not finite are left out. sha256: of all ground truth files; face_model_sha256: of the model they were made with.
     Raises InputError if a folder holds no photographs, a picture is missing, or the shards' face models differ.
     """
 
@@ -27,7 +30,7 @@ class PhotographStore:
         cv2.setNumThreads(1)
         digest = hashlib.sha256()
         paths: list[Path] = []
-        landmarks, visible, subjects, models = [], [], [], set()
+        landmarks, visible, subjects, traits, models = [], [], [], [], set()
         for folder in map(Path, folders):
             truth, model = _read_truth(folder)
             digest.update(sha256_file(folder / "ground_truth.h5").encode())
@@ -36,13 +39,14 @@ class PhotographStore:
             landmarks.append(truth["landmarks"][usable].astype(np.float32))
             visible.append(truth["landmarks_visible"][usable].astype(bool))
             subjects.append(truth["subject"][usable].astype(np.int64))
+            traits.append(person_traits(truth)[usable])
             models.add(model)
         if not paths:
             raise InputError(f"{', '.join(map(str, folders)) or 'no folder'}: no photographs; synthesize some")
         if len(models) > 1:
             raise InputError(f"{folders[0]} and others were made with different face models; make them anew with one")
         self.landmarks, self.landmarks_visible = np.concatenate(landmarks), np.concatenate(visible)
-        self.subjects = np.concatenate(subjects)
+        self.subjects, self.traits = np.concatenate(subjects), np.concatenate(traits)
         self.sha256, self.face_model_sha256 = digest.hexdigest(), models.pop()
         self._images = [_read(path) for path in paths]
         self._labels = [_read(path.parents[1] / "labels" / f"{path.stem}.png") for path in paths]
@@ -80,6 +84,14 @@ class PhotographStore:
             "subjects": len(np.unique(self.subjects)),
             "ground_truth_sha256": self.sha256,
         }
+
+
+def person_traits(truth: dict[str, NDArray]) -> NDArray[np.float32]:
+    """Traits (N, TRAIT_COUNT) of the people in ground truth columns: the face model's first identity coefficients, sex
+    as -1 or 1, and the logarithm of the skin's melanin."""
+    sex = 2.0 * (truth["sex"] > 0.5) - 1.0
+    melanin = np.log(np.maximum(truth["melanin"], 0.03)) + 0.7  # about 0 in the middle of the population
+    return np.column_stack([truth["identity"][:, : TRAIT_COUNT - 2], sex, melanin]).astype(np.float32)
 
 
 class ShuffledIndices:

@@ -90,10 +90,11 @@ class RecognitionSettings(TaskSettings):
     """The face recognition network."""
 
     width: Width = Field(48, description="channels at a quarter of the input")
-    dropout: Fraction = Field(0.1, description="share of features dropped before the embedding")
-    scale: Positive = Field(24.0, description="margin loss: factor on the cosines")
-    margin: NonNegative = Field(0.25, description="margin loss: what is taken off the true subject's cosine")
-    margin_steps: Annotated[int, Field(ge=0)] = Field(300, description="steps over which the margin rises from zero")
+    dropout: Fraction = Field(0.0, description="share of features dropped before the embedding")
+    scale: Positive = Field(20.0, description="margin loss: factor on the cosines")
+    margin: NonNegative = Field(0.15, description="margin loss: what is taken off the true subject's cosine")
+    margin_steps: Annotated[int, Field(ge=0)] = Field(1000, description="steps over which the margin rises from zero")
+    trait_weight: NonNegative = Field(10.0, description="weight of the traits' mean squared error")
     shift: NonNegative = Field(0.03, description="largest shift of the standard crop along x and y, of its side")
     log_scale: NonNegative = Field(0.06, description="largest |log| of the crop's change of scale")
     rotation: NonNegative = Field(0.08, description="largest rotation, rad")
@@ -115,9 +116,9 @@ _COMMON: dict[str, Any] = {
     "optimizer": "adamw", "schedule": "cosine", "weight_decay": 0.02, "ema_decay": 0.995, "bf16": True,
 }  # fmt: skip
 TRAINING: dict[str, dict[str, Any]] = {
-    "landmarks": {**_COMMON, "steps": 5000, "batch_size": 64, "learning_rate": 2e-3, "warmup_steps": 150},
+    "landmarks": {**_COMMON, "steps": 4800, "batch_size": 64, "learning_rate": 2e-3, "warmup_steps": 150},
     "detector": {**_COMMON, "steps": 3000, "batch_size": 24, "learning_rate": 2e-3, "warmup_steps": 100},
-    "parsing": {**_COMMON, "steps": 2400, "batch_size": 24, "learning_rate": 2e-3, "warmup_steps": 100},
-    "recognition": {**_COMMON, "steps": 1600, "batch_size": 64, "learning_rate": 2e-3, "warmup_steps": 100,
+    "parsing": {**_COMMON, "steps": 1600, "batch_size": 24, "learning_rate": 2e-3, "warmup_steps": 100},
+    "recognition": {**_COMMON, "steps": 1400, "batch_size": 64, "learning_rate": 2e-3, "warmup_steps": 100,
                     "weight_decay": 0.05},
 }  # fmt: skip
