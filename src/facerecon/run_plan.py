@@ -116,7 +116,14 @@ class RunPlan:
         settings: dict[str, Any] = getattr(self.settings.train, name).model_dump(mode="json")
         if name in SYSTEMS and self.is_trained("recognition"):
             settings["task"]["recognition"] = self.network_weights("recognition")
+        if self.starting_weights(name):
+            settings["task"]["initial_trunk"] = self.network_weights("landmarks")
         return json.dumps(settings, sort_keys=True, separators=(",", ":"))
+
+    def starting_weights(self, network: str) -> list[str]:
+        """Weights of this run that training an auxiliary network starts from: recognition's trunk is the landmarks'."""
+        starts = network == "recognition" and self.settings.train.recognition.task.initial_trunk == "carried"
+        return [self.network_weights("landmarks")] if starts and self.is_trained("landmarks") else []
 
     def training_weights(self, system: str) -> list[str]:
         """Weights that training a system reads."""

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from facerecon.geometry.spherical_harmonics import sh_basis
 from facerecon.synthesis.expressions import sample_expression
 from facerecon.synthesis.head_surface import CLASS, load_head_surface
 from facerecon.synthesis.kernels import vertex_normals
@@ -20,8 +21,6 @@ def test_srgb_curve_follows_the_standard():
 
 def test_light_coefficients_of_a_single_lamp_reproduce_lambert():
     """SH of order 2 keeps a clamped cosine to within a few per cent (Ramamoorthi and Hanrahan 2001: 4 % at most)."""
-    from facerecon.geometry.spherical_harmonics import sh_basis
-
     direction = np.array([0.6, 0.0, 0.8], np.float32)
     light = Light(np.zeros((9, 3), np.float32), direction, np.ones(3, np.float32), 0.0)
     normals = np.array([[0.6, 0.0, 0.8], [-0.6, 0.0, -0.8], [0.0, 1.0, 0.0]])

@@ -6,10 +6,14 @@ import cv2
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from facerecon.errors import InputError
+from facerecon.geometry.cameras import head_to_camera, project_perspective
+from facerecon.geometry.rotations import euler_to_matrix
 from facerecon.morphable.storage import load_face_model
 from facerecon.synthesis.head_surface import CLASS, load_head_surface
+from facerecon.synthesis.person import sample_person
 from facerecon.synthesis.photographs import (
     Pose,
     load_ground_truth,
@@ -19,7 +23,6 @@ from facerecon.synthesis.photographs import (
     take_photograph,
     write_photographs,
 )
-from facerecon.synthesis.person import sample_person
 from facerecon.synthesis.randomness import BENCHMARK_DOMAIN, TRAINING_DOMAIN, stream
 
 
@@ -61,10 +64,6 @@ def test_a_subject_does_not_depend_on_its_shard(shard, tmp_path):
 
 def test_landmarks_are_the_projected_landmarks_of_the_mesh(shard, model):
     truth = load_ground_truth(shard)
-    from facerecon.geometry.cameras import head_to_camera, project_perspective
-    from facerecon.geometry.rotations import euler_to_matrix
-    import torch
-
     for k in range(4):
         points = torch.as_tensor(np.asarray(model.landmark_operator @ truth["face_vertices"][k]))[None].float()
         rotation = euler_to_matrix(torch.as_tensor(truth["rotation"][k : k + 1]))
@@ -106,7 +105,8 @@ def test_far_side_of_a_profile_is_hidden(surface, model):
     person = sample_person(rng, surface)
     person = replace(person, hair=replace(person.hair, kind=None))
     occasion = sample_occasion(rng, surface.generator.expression_names)
-    side = replace(occasion, pose=Pose(np.radians([0.0, 80.0, 0.0]), 1500.0, 0.5, np.zeros(2)), occluders=0, glasses=False)
+    profile = Pose(np.radians([0.0, 80.0, 0.0]), 1500.0, 0.5, np.zeros(2))
+    side = replace(occasion, pose=profile, occluders=0, glasses=False)
     photograph = take_photograph(rng, surface, model, person, side, 160)
     # The nose points to the image's right: the subject's left half is hidden.
     assert photograph.visible[:8].mean() > 0.6 and photograph.visible[9:17].mean() < 0.4

@@ -4,6 +4,7 @@
 rule train_network:
     input:
         photographs=PLAN.folders("networks"),
+        start=lambda wildcards: PLAN.starting_weights(wildcards.network),
     output:
         weights="results/networks/{network}/model.safetensors",
         card="results/networks/{network}/model.json",

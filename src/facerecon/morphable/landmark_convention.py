@@ -13,17 +13,12 @@ import numpy as np
 import trimesh
 from scipy.interpolate import RBFInterpolator
 
+from facerecon.morphable.topology import MIRRORED_LANDMARKS
+
 ASSETS = Path(__file__).parent / "assets"
 ANCHORS = np.arange(27, 68)  # nose, eyes and mouth
 WARP_SMOOTHING = 1.0
 NEAR_TRIANGLES = 256  # candidates, by centroid, for the triangle nearest to a landmark
-
-# iBUG numbers of each landmark's mirror image.
-LANDMARK_MIRROR = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31]
-    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
-)
 
 
 def published_mean_landmarks() -> np.ndarray:
@@ -49,7 +44,7 @@ def transfer_landmarks(anchors: np.ndarray) -> np.ndarray:
     laid = scale * published @ rotation.T + shift
     warp = RBFInterpolator(laid[ANCHORS], anchors - laid[ANCHORS], kernel="linear", smoothing=WARP_SMOOTHING)
     targets = laid + warp(laid)
-    return (targets + targets[LANDMARK_MIRROR] * [-1, 1, 1]) / 2
+    return (targets + targets[MIRRORED_LANDMARKS] * [-1, 1, 1]) / 2
 
 
 def embed_landmarks(
@@ -63,7 +58,7 @@ def embed_landmarks(
     triangle_of = {tuple(sorted(triangle)): k for k, triangle in enumerate(triangles.tolist())}
     centroids = vertices[triangles].mean(1)
     for k, target in enumerate(targets):
-        other = LANDMARK_MIRROR[k]
+        other = MIRRORED_LANDMARKS[k]
         if target[0] > 1e-9 and other != k:
             continue
         near = np.argsort(np.linalg.norm(centroids - target, axis=1), kind="stable")[:NEAR_TRIANGLES]

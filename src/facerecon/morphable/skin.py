@@ -145,7 +145,7 @@ def skin_albedo(
         if detail:
             strands = smooth_noise(points * np.array([1.0, 0.25, 0.5], dtype=np.float32), 0.7, rng, 96)
             colour = colour * (1 + 0.18 * strands[:, None])
-        albedo = _blend(albedo, colour, 0.93 * _hair_map(x, y, z, ears, p.hairline))
+        albedo = _blend(albedo, colour, 0.93 * hair_map(points, ears, p.hairline))
     return np.clip(albedo, DARKEST, BRIGHTEST).astype(np.float32)
 
 
@@ -165,6 +165,19 @@ def brow_line(x: np.ndarray, arch: float = 0.0) -> np.ndarray:
     return np.interp(np.abs(x), BROW_X, BROW_Y + arch * BROW_ARCH)
 
 
+def hair_map(points: np.ndarray, ears: np.ndarray, hairline: float = 0.0) -> np.ndarray:
+    """Where scalp hair grows (N,) in [0, 1] at template points (N, 3): behind the hairline, at temples and back.
+
+    ears: (N,) mask of the ears, which stay bare. hairline: mm that the hairline is higher than usual.
+    """
+    x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
+    off_ears = 1 - np.clip(4 * ears, 0, 1)
+    front = _step((y - (105 + hairline - 0.010 * x**2)) / 3)
+    temples = _step((-50 - z + 0.35 * (y - 50)) / 4) * _step((y - 15) / 4) * _step((x - 55) / 3)
+    back = _step((-102 - z) / 6) * _step((y + 20) / 5)
+    return np.clip(front + temples + back, 0, 1) * off_ears
+
+
 def smooth_noise(points: np.ndarray, length: float, rng: np.random.Generator, terms: int = 48) -> np.ndarray:
     """Smooth random field (N,) at points (N, 3): mean 0, variance 1, Gaussian correlation of scale `length`.
 
@@ -182,15 +195,6 @@ def _beard_map(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     jaw = _step((x - 28) / 5) * _step((0.25 * x - y) / 5)
     moustache = _bump(y + 13, 4) * _bump(x, 20)
     return _step((-2 - y) / 3) * _step((z + 70) / 6) * np.clip(chin + jaw + moustache, 0, 1)
-
-
-def _hair_map(x: np.ndarray, y: np.ndarray, z: np.ndarray, ears: np.ndarray, hairline: float) -> np.ndarray:
-    """Where scalp hair grows: above the hairline, at the temples and at the back, not on the ears."""
-    off_ears = 1 - np.clip(4 * ears, 0, 1)
-    front = _step((y - (105 + hairline - 0.010 * x**2)) / 3)
-    temples = _step((-50 - z + 0.35 * (y - 50)) / 4) * _step((y - 15) / 4) * _step((x - 55) / 3)
-    back = _step((-102 - z) / 6) * _step((y + 20) / 5)
-    return np.clip(front + temples + back, 0, 1) * off_ears
 
 
 def _blend(under: np.ndarray, over: np.ndarray, opacity: np.ndarray) -> np.ndarray:

@@ -6,6 +6,12 @@ import numpy as np
 
 REGIONS = ("skin", "brows", "eyes", "nose", "lips", "ears", "forehead")
 NOW_LANDMARKS = (36, 39, 42, 45, 33, 48, 54)
+# Index of each iBUG landmark's mirror image: what flipping a face left to right does to the points' names.
+MIRRORED_LANDMARKS = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31]
+    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+)
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,22 @@ class ResidualBlock(nn.Module):
         return F.relu(self.body(features) + self.shortcut(features))
 
 
+def face_trunk(width: int) -> list[nn.Module]:
+    """Layers from a face crop (B, 3, S, S) to features (B, 4 width, S / 16, S / 16), shared by what looks at one face.
+
+    width: channels at a quarter of the size; deeper stages have two and four times as many.
+    """
+    return [
+        conv_norm(3, width // 2, 5, 2),
+        nn.MaxPool2d(2),
+        ResidualBlock(width // 2, width),
+        ResidualBlock(width, 2 * width, 2),
+        ResidualBlock(2 * width, 2 * width),
+        ResidualBlock(2 * width, 4 * width, 2),
+        ResidualBlock(4 * width, 4 * width),
+    ]
+
+
 def resize_to(features: Tensor, reference: Tensor) -> Tensor:
     """Bilinear resize of (B, C, h, w) to the height and width of `reference` (..., H, W)."""
     return F.interpolate(features, reference.shape[-2:], mode="bilinear", align_corners=False)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facerecon.errors import InputError
-from facerecon.networks.convolutions import ResidualBlock, conv_norm, standardise, to_tensor
+from facerecon.morphable.topology import MIRRORED_LANDMARKS
+from facerecon.networks.convolutions import conv_norm, face_trunk, standardise, to_tensor
 from facerecon.networks.image_crops import (
     apply_matrix,
     crop_matrix,
@@ -24,12 +25,6 @@ from facerecon.networks.loading import load_network
 
 LANDMARK_COUNT = 68
 CROP_MARGIN = 1.3  # side of the crop over the longer side of the points' box
-# Index of each iBUG landmark's mirror image: what flipping a photo left to right does to the points' names.
-MIRRORED_LANDMARKS = np.array([
-    *range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1),
-    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
-    *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
-])  # fmt: skip
 # Expected error, in box sides, at which the confidence has fallen to 1/e.
 _CONFIDENCE_ERROR = 0.05
 
@@ -61,16 +56,7 @@ class LandmarkNetwork(nn.Module):
         if size % 16:
             raise ValueError(f"the crop size must be a multiple of 16, not {size}")
         self.size = size
-        self.features = nn.Sequential(
-            conv_norm(3, width // 2, 5, 2),
-            nn.MaxPool2d(2),
-            ResidualBlock(width // 2, width),
-            ResidualBlock(width, 2 * width, 2),
-            ResidualBlock(2 * width, 2 * width),
-            ResidualBlock(2 * width, 4 * width, 2),
-            ResidualBlock(4 * width, 4 * width),
-            conv_norm(4 * width, 64, 1),
-        )
+        self.features = nn.Sequential(*face_trunk(width), conv_norm(4 * width, 64, 1))
         self.hidden = nn.Linear(64 * (size // 16) ** 2, hidden)
         self.output = nn.Linear(hidden, 3 * LANDMARK_COUNT)
 

@@ -1,7 +1,6 @@
 """The recognition network: a unit vector a face, near for the same person and far for others.
 
-A small residual network of the kind that face recognition uses (batch normalisation before the first convolution, leaky
-activation, fully connected embedding; Deng et al. 2019, section 3.1).
+A small residual network with a fully connected, normalised embedding (as Deng et al. 2019, section 3.1).
 """
 
 import os
@@ -9,7 +8,7 @@ import os
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facerecon.networks.convolutions import standardise
+from facerecon.networks.convolutions import conv_norm, face_trunk, standardise
 from facerecon.networks.loading import load_network
 
 INPUT_SIZE = 112
@@ -18,65 +17,23 @@ EMBEDDING = 512
 REGION = 0.75
 
 
-# PReLU at its usual first slope, fixed: training the slopes costs a third of a step's time on a CPU.
-_SLOPE = 0.25
-
-
-class RecognitionBlock(nn.Module):
-    """norm, convolution, norm, leaky ReLU, convolution (with the stride), norm; the shortcut averages and projects."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int = 1):
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.BatchNorm2d(inputs),
-            nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.LeakyReLU(_SLOPE),
-            nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-        )
-        self.shortcut: nn.Module = nn.Identity()
-        if stride > 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(
-                nn.AvgPool2d(stride) if stride > 1 else nn.Identity(),
-                nn.Conv2d(inputs, outputs, 1, bias=False),
-                nn.BatchNorm2d(outputs),
-            )
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.body(features) + self.shortcut(features)
-
-
 class RecognitionNetwork(nn.Module):
-    """width: channels at a quarter of the input; deeper stages have two and four times as many."""
+    """width: channels at a quarter of the input; deeper stages have two and four times as many.
 
-    def __init__(self, width: int = 48, dropout: float = 0.1):
+    The trunk is that of the landmark network, whose weights training starts from.
+    """
+
+    def __init__(self, width: int = 48, dropout: float = 0.0):
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, width // 2, 3, 2, 1, bias=False),
-            nn.BatchNorm2d(width // 2),
-            nn.LeakyReLU(_SLOPE),
-            nn.Conv2d(width // 2, width, 3, 2, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.LeakyReLU(_SLOPE),
-        )
-        self.stages = nn.Sequential(
-            RecognitionBlock(width, width),
-            RecognitionBlock(width, 2 * width, 2),
-            RecognitionBlock(2 * width, 2 * width),
-            RecognitionBlock(2 * width, 4 * width, 2),
-            RecognitionBlock(4 * width, 4 * width),
-            nn.BatchNorm2d(4 * width),
-            nn.Conv2d(4 * width, 32, 1, bias=False),
-            nn.BatchNorm2d(32),
-        )
+        self.trunk = nn.Sequential(*face_trunk(width))
+        self.reduction = conv_norm(4 * width, 32, 1)
         self.dropout = nn.Dropout(dropout)
         self.embedding = nn.Linear(32 * (INPUT_SIZE // 16) ** 2, EMBEDDING, bias=False)
         self.norm = nn.BatchNorm1d(EMBEDDING)
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (B, 3, 112, 112) sRGB in [0, 1], from `recognition_crop` -> embeddings (B, 512) of any length."""
-        features = self.stages(self.stem(standardise(images))).flatten(1)
+        features = self.reduction(self.trunk(standardise(images))).flatten(1)
         return self.norm(self.embedding(self.dropout(features)).float())
 
     def embed(self, images: Tensor) -> Tensor:

@@ -9,7 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from facerecon.data.parsing_labels import PARSING_CLASSES
+from facerecon.morphable.eyes import eye_albedo, eye_centre
 from facerecon.morphable.head import HeadGenerator
+from facerecon.morphable.skin import hair_map
 from facerecon.morphable.subdivision import catmull_clark
 from facerecon.render.rasterize import rasterize
 from facerecon.synthesis.kernels import vertex_normals
@@ -20,10 +22,6 @@ CLASS = {name: index for index, name in enumerate(PARSING_CLASSES)}
 MOUTH_CAVITY = np.array([0.22, 0.06, 0.05], np.float32)
 TEETH = np.array([0.62, 0.58, 0.48], np.float32)
 TONGUE = np.array([0.38, 0.13, 0.12], np.float32)
-SCLERA = np.array([0.62, 0.58, 0.55], np.float32)
-# Angles of the eyeball's axis at which the pupil and the iris end, degrees.
-PUPIL_ANGLE, IRIS_ANGLE = 9.5, 24.5
-EYEBALL_RADIUS = 14.2
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,8 @@ class HeadSurface:
     """A head mesh fine enough to photograph.
 
     operator: (V, C) sparse, fine vertices from the C coarse ones. triangles: (F, 3) int32. triangle_class: (F,) uint8
-    parsing class of the bare, bald head. part: (V,) name index into `parts`. template: (V, 3) mm. masks: smooth (V,) skin
-    masks. occlusion: (V,) fraction of the sky that each template vertex sees. scalp: (V,) where hair grows, [0, 1].
+    parsing class of the bare, bald head. part: (V,) name index into `parts`. template: (V, 3) mm. masks: smooth (V,)
+    skin masks. occlusion: (V,) fraction of the sky that each template vertex sees. scalp: (V,) where hair grows, [0, 1].
     """
 
     generator: HeadGenerator
@@ -74,7 +72,6 @@ def load_head_surface(levels: int = 2) -> HeadSurface:
     template = np.asarray(operator @ generator.template, np.float32)
     masks = {name: np.clip(operator @ mask, 0.0, 1.0).astype(np.float32) for name, mask in generator.masks.items()}
     frame = template - _eye_centre(generator)
-    scalp = _scalp_mask(frame, masks["ears"])
     return HeadSurface(
         generator=generator,
         operator=operator,
@@ -85,7 +82,7 @@ def load_head_surface(levels: int = 2) -> HeadSurface:
         template=template,
         masks=masks,
         occlusion=_ambient_visibility(template, triangles),
-        scalp=scalp,
+        scalp=hair_map(template, masks["ears"]).astype(np.float32),
     )
 
 
@@ -93,20 +90,6 @@ def _eye_centre(generator: HeadGenerator) -> NDArray[np.float32]:
     """(3,) front of the point midway between the eyes of the template, mm."""
     eyes = generator.template[np.unique(np.concatenate([generator.quads["eye_left"], generator.quads["eye_right"]]))]
     return np.array([0.0, eyes[:, 1].mean(), eyes[:, 2].max()], np.float32)
-
-
-def _sigmoid(x: NDArray) -> NDArray:
-    return 1.0 / (1.0 + np.exp(-np.clip(x, -30.0, 30.0)))
-
-
-def _scalp_mask(frame: NDArray, ears: NDArray) -> NDArray[np.float32]:
-    """Where hair grows on the template; frame: vertices relative to the eyes, mm."""
-    x, y, z = np.abs(frame[:, 0]), frame[:, 1], frame[:, 2]
-    hairline = 67.0 - 0.010 * x**2
-    frontal = _sigmoid((y - hairline) / 3.0)
-    side = _sigmoid((-66.0 - z + 0.35 * (y - 12.0)) / 4.0) * _sigmoid((y + 23.0) / 4.0) * _sigmoid((x - 55.0) / 3.0)
-    back = _sigmoid((-118.0 - z) / 6.0) * _sigmoid((y + 58.0) / 5.0)
-    return (np.clip(frontal + side + back, 0.0, 1.0) * (1.0 - np.clip(ears * 4.0, 0.0, 1.0))).astype(np.float32)
 
 
 def _classify(
@@ -186,23 +169,15 @@ def paint_eyes_and_mouth(surface: HeadSurface, colours: NDArray, iris: NDArray, 
     template, generator = surface.template, surface.generator
     front = generator.template[np.unique(generator.quads["teeth_upper"])][:, 2].max()
     depth = template[:, 2:3]
-    cavity = surface.is_part("mouth_cavity")
-    colours[cavity] = MOUTH_CAVITY * np.clip((depth[cavity] - front + 48.0) / 70.0, 0.03, 0.6)
-    teeth = surface.is_part("teeth_upper", "teeth_lower")
-    colours[teeth] = TEETH * np.clip((depth[teeth] - front + 42.0) / 42.0, 0.1, 1.0)
-    tongue = surface.is_part("tongue")
-    colours[tongue] = TONGUE * np.clip((depth[tongue] - front + 52.0) / 50.0, 0.1, 0.8)
-    axis = np.array([gaze[0], gaze[1], 1.0]) / np.linalg.norm([gaze[0], gaze[1], 1.0])
+    for names, colour, reach, scale, brightest in (
+        (("mouth_cavity",), MOUTH_CAVITY, 48.0, 70.0, 0.6),
+        (("teeth_upper", "teeth_lower"), TEETH, 42.0, 42.0, 1.0),
+        (("tongue",), TONGUE, 52.0, 50.0, 0.8),
+    ):
+        inside = surface.is_part(*names)
+        colours[inside] = colour * np.clip((depth[inside] - front + reach) / scale, 0.03, brightest)
+    direction = np.array([gaze[0], gaze[1], 1.0])
     for name in ("eye_left", "eye_right"):
         on_eye = surface.is_part(name)
-        ball = generator.template[np.unique(generator.quads[name])]
-        centre = (ball.min(0) + ball.max(0)) / 2.0
-        centre[2] = ball[:, 2].max() - EYEBALL_RADIUS
-        offset = template[on_eye] - centre
-        offset /= np.linalg.norm(offset, axis=1, keepdims=True)
-        angle = np.degrees(np.arccos(np.clip(offset @ axis, -1.0, 1.0)))
-        in_iris = _sigmoid((IRIS_ANGLE - angle) / 1.2)[:, None]
-        in_pupil = _sigmoid((PUPIL_ANGLE - angle) / 1.2)[:, None]
-        limbus = np.exp(-0.5 * ((angle - 24.0) / 2.5) ** 2)[:, None]
-        colour = SCLERA * (1.0 - in_iris) + iris * in_iris * (1.0 - 0.6 * limbus)
-        colours[on_eye] = colour * (1.0 - in_pupil) + 0.004 * in_pupil
+        centre = eye_centre(generator.template[np.unique(generator.quads[name])])
+        colours[on_eye] = eye_albedo(template[on_eye], centre, iris, direction, lid_shadow=False)

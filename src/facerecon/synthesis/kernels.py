@@ -56,8 +56,8 @@ def shade_pixels(
 ) -> NDArray:
     """Deferred shading of one image: (H, W, 3) float32 linear radiance, 0 where no triangle covers.
 
-    triangle_index: (H, W) int32, -1 none. pixels: (V, 3) image position and camera depth. position, normal: (V, 3) in the
-    view frame (y up, z toward the viewer), mm. albedo: (V, 3) linear. occlusion: (V,) ambient visibility in [0, 1].
+    triangle_index: (H, W) int32, -1 none. pixels: (V, 3) image position and camera depth. position, normal: (V, 3) in
+    the view frame (y up, z toward the viewer), mm. albedo: (V, 3) linear. occlusion: (V,) ambient visibility in [0, 1].
     gloss: (V,) strength of the broad highlight. eye: (V,) 1 on eyeballs. ambient: (9, 3) irradiance / pi in spherical
     harmonics. key_direction, key_colour: (3,) directional light. shadow_depth: (Z, Z) height along the light of the
     nearest surface, shadow_frame: (3, 3) rows x, y, toward-light; shadow_scale: texels per mm.

@@ -16,8 +16,8 @@ CONSTANT_BAND = 0.282095
 
 @dataclass(frozen=True)
 class Light:
-    """ambient: (9, 3) SH coefficients of the environment's irradiance. direction, colour: (3,) the key light in the view
-    frame (y up, z toward the viewer). shadow: strength of its cast shadow in [0, 1]."""
+    """ambient: (9, 3) SH coefficients of the environment's irradiance. direction, colour: (3,) the key light in the
+    view frame (y up, z toward the viewer). shadow: strength of its cast shadow in [0, 1]."""
 
     ambient: NDArray[np.float32]
     direction: NDArray[np.float32]
@@ -25,7 +25,7 @@ class Light:
     shadow: float
 
     def coefficients(self) -> NDArray[np.float32]:
-        """(9, 3) SH irradiance of environment and key light together, without shadows: the light that a fit would find."""
+        """(9, 3) SH irradiance of environment and key light together, shadows left out: what a fit would find."""
         key = (np.pi * LAMBERT_BANDS * sh_basis(self.direction))[:, None] * self.colour
         return (self.ambient + key).astype(np.float32)
 

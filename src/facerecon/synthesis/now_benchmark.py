@@ -1,7 +1,7 @@
 """A benchmark in the NoW folder layout, frozen: rendered once, carried in the package, unpacked when needed.
 
-The people come from outside the face model's linear span (asymmetric smooth deformation, fine relief, scanner noise) and
-from another random stream than the training subjects. `build_now_benchmark` renders a version; `write_now_benchmark`
+The people come from outside the face model's linear span (asymmetric smooth deformation, fine relief, scanner noise)
+and from another random stream than the training subjects. `build_now_benchmark` renders a version; `write_now_benchmark`
 unpacks the carried one and checks its content hash, so that scores stay comparable when the generator changes.
 """
 
@@ -154,8 +154,8 @@ def _occasion(rng: Generator, surface: HeadSurface, challenge: str) -> Occasion:
 def _scan_region(surface: HeadSurface) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Vertices and triangles of the fine head that a face scan would hold.
 
-    The face up to hairline and ears, which is what the face model covers give or take a rim, and of that what can be seen
-    from outside: no eye sockets, backs of eyeballs, folds of the lids or inner lips.
+    The face up to hairline and ears, which is what the face model covers give or take a rim, and of that what can be
+    seen from outside: no eye sockets, backs of eyeballs, folds of the lids or inner lips.
     """
     generator = surface.generator
     on_face = np.zeros(len(generator.template), np.float32)
@@ -195,8 +195,8 @@ def _small_rotation(angles: NDArray) -> NDArray[np.float64]:
 
 
 def _obj_text(vertices: NDArray, triangles: NDArray) -> str:
-    lines = ["v %.2f %.2f %.2f" % tuple(vertex) for vertex in vertices]
-    lines += ["f %d %d %d" % tuple(triangle) for triangle in triangles + 1]
+    lines = [f"v {x:.2f} {y:.2f} {z:.2f}" for x, y, z in vertices.tolist()]
+    lines += [f"f {a} {b} {c}" for a, b, c in (triangles + 1).tolist()]
     return "\n".join(lines) + "\n"
 
 

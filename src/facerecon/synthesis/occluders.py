@@ -47,6 +47,8 @@ def draw_loose_hair(rng: Generator, image: NDArray[np.float32], labels: NDArray[
         t = np.linspace(0.0, 1.0, 8)
         strand = np.stack([x + t**2 * rng.normal(0.0, size * 0.2), t * size * rng.uniform(0.3, 1.0)], 1)
         width = int(rng.integers(1, 3))
-        cv2.polylines(image, [strand.astype(np.int32)], False, (colour * rng.uniform(0.6, 1.4)).tolist(), width, cv2.LINE_AA)
+        cv2.polylines(
+            image, [strand.astype(np.int32)], False, (colour * rng.uniform(0.6, 1.4)).tolist(), width, cv2.LINE_AA
+        )
         cv2.polylines(drawn, [strand.astype(np.int32)], False, 1, width)
     labels[drawn > 0] = CLASS["hair"]

@@ -66,9 +66,7 @@ class _Skull:
 
 def _measure_skull(skin: NDArray, eye_height: float) -> _Skull:
     upper = skin[skin[:, 1] > eye_height + 10.0]
-    return _Skull(
-        np.abs(upper[:, 0]).max() * 0.96, upper[:, 1].max(), upper[:, 2].max(), upper[:, 2].min(), eye_height
-    )
+    return _Skull(np.abs(upper[:, 0]).max() * 0.96, upper[:, 1].max(), upper[:, 2].max(), upper[:, 2].min(), eye_height)
 
 
 def hair_mesh(rng: Generator, skin: NDArray, eye_height: float, style: HairStyle) -> Mesh:

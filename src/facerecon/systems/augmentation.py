@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from facerecon.data.parsing_labels import mirror_labels
 from facerecon.geometry.cameras import standard_focal
 from facerecon.morphable.linear import LinearFaceModel
-from facerecon.networks.landmarks import MIRRORED_LANDMARKS
+from facerecon.morphable.topology import MIRRORED_LANDMARKS
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Training of the recognition network: telling synthetic subjects apart, with a margin.
 
 On a CPU's few passes over the photographs a margin loss alone hardly starts (area under the ROC curve 0.63 after 83,000
-images). So the embedding also has to tell traits that the scenes know: the face's shape, sex and melanin.
+images). So training starts from the landmark network's trunk, and the embedding also has to tell traits that the scenes
+know: the face's shape, sex and melanin.
 """
 
 from pathlib import Path
@@ -13,13 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facerecon.errors import InputError
 from facerecon.networks.convolutions import channels_first, to_tensor
+from facerecon.networks.landmarks import load_landmark_network
 from facerecon.networks.recognition import EMBEDDING, INPUT_SIZE, REGION, RecognitionNetwork
 from facerecon.training.tasks.augment import BORDERS, batch_generator, change_values
 from facerecon.training.tasks.crops import StandardCrops
 from facerecon.training.tasks.photographs import TRAIT_COUNT, PhotographStore, ShuffledIndices
 from facerecon.training.tasks.settings import RecognitionSettings
 
+CARRIED = "carried"
 _VALIDATION_BATCH = 64
 _MAX_PAIRS = 20_000  # of each kind, in validation
 
@@ -111,7 +115,11 @@ class RecognitionTask:
         self._order = ShuffledIndices(training, seed)
 
     def build_model(self) -> SubjectClassifier:
-        return SubjectClassifier(RecognitionNetwork(**self._network_arguments()), len(self._subjects))
+        """Raises InputError if the landmark network that gives the trunk is missing or of another width."""
+        network = RecognitionNetwork(**self._network_arguments())
+        if self.settings.initial_trunk:
+            _start_trunk(network, self.settings.initial_trunk)
+        return SubjectClassifier(network, len(self._subjects))
 
     def card(self) -> dict[str, Any]:
         return {
@@ -168,3 +176,14 @@ class RecognitionTask:
 
     def _network_arguments(self) -> dict[str, Any]:
         return self.settings.model_dump(include={"width", "dropout"})
+
+
+def _start_trunk(network: RecognitionNetwork, landmarks: str) -> None:
+    """Copy the trunk of the landmark network in the file `landmarks`, or of the carried one."""
+    features = load_landmark_network(None if landmarks == CARRIED else landmarks).features
+    try:
+        network.trunk.load_state_dict(features[: len(network.trunk)].state_dict())
+    except RuntimeError:
+        raise InputError(
+            f"initial_trunk {landmarks}: a landmark network of another width; give both the same"
+        ) from None

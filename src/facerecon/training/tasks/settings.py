@@ -94,6 +94,9 @@ class RecognitionSettings(TaskSettings):
     scale: Positive = Field(20.0, description="margin loss: factor on the cosines")
     margin: NonNegative = Field(0.15, description="margin loss: what is taken off the true subject's cosine")
     margin_steps: Annotated[int, Field(ge=0)] = Field(1000, description="steps over which the margin rises from zero")
+    initial_trunk: str | None = Field(
+        "carried", description="landmark weights whose trunk it starts from: a file or `carried`; empty: random"
+    )
     trait_weight: NonNegative = Field(10.0, description="weight of the traits' mean squared error")
     shift: NonNegative = Field(0.03, description="largest shift of the standard crop along x and y, of its side")
     log_scale: NonNegative = Field(0.06, description="largest |log| of the crop's change of scale")
@@ -119,6 +122,6 @@ TRAINING: dict[str, dict[str, Any]] = {
     "landmarks": {**_COMMON, "steps": 4800, "batch_size": 64, "learning_rate": 2e-3, "warmup_steps": 150},
     "detector": {**_COMMON, "steps": 3000, "batch_size": 24, "learning_rate": 2e-3, "warmup_steps": 100},
     "parsing": {**_COMMON, "steps": 1600, "batch_size": 24, "learning_rate": 2e-3, "warmup_steps": 100},
-    "recognition": {**_COMMON, "steps": 1400, "batch_size": 64, "learning_rate": 2e-3, "warmup_steps": 100,
+    "recognition": {**_COMMON, "steps": 1200, "batch_size": 64, "learning_rate": 1e-3, "warmup_steps": 60,
                     "weight_decay": 0.05},
 }  # fmt: skip
