@@ -15,8 +15,8 @@ from facerecon.synthesis.shapes import HairStyle, sample_hair_style
 
 @dataclass(frozen=True)
 class Person:
-    """neutral: (C, 3) coarse head without expression, mm. displacement: (V, 3) fine offsets outside the linear model, or
-    None. colours: (V, 3) linear skin, eye and mouth colours. triangle_class: (F,) parsing classes with this person's
+    """neutral: (C, 3) coarse head without expression, mm. displacement: (V, 3) fine offsets outside the linear model,
+    or None. colours: (V, 3) linear skin, eye and mouth colours. triangle_class: (F,) parsing classes with this person's
     brows and painted hair. gloss: (V,) strength of the skin's highlight."""
 
     identity: HeadIdentity

@@ -20,8 +20,9 @@ TRAIT_COUNT = 34
 class PhotographStore:
     """Photographs and ground truth of the shards in `folders`, in the order of the folders and of their rows.
 
-    landmarks (N, 68, 2) float32 pixels; landmarks_visible (N, 68) bool; subjects (N,) int64; traits (N, T) float32, what
-    the scene tells of the person, of about unit spread (`person_traits`). Rows whose landmarks are not finite are left out. sha256: of all ground truth files; face_model_sha256: of the model they were made with.
+    landmarks (N, 68, 2) float32 pixels; landmarks_visible (N, 68) bool; subjects (N,) int64; traits (N, T) float32,
+    what the scene tells of the person, of about unit spread (`person_traits`). Rows whose landmarks are not finite are
+    left out. sha256: of all ground truth files; face_model_sha256: of the model they were made with.
     Raises InputError if a folder holds no photographs, a picture is missing, or the shards' face models differ.
     """
 
