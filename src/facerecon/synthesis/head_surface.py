@@ -30,7 +30,8 @@ class HeadSurface:
 
     operator: (V, C) sparse, fine vertices from the C coarse ones. triangles: (F, 3) int32. triangle_class: (F,) uint8
     parsing class of the bare, bald head. part: (V,) name index into `parts`. template: (V, 3) mm. masks: smooth (V,)
-    skin masks. occlusion: (V,) fraction of the sky that each template vertex sees. scalp: (V,) where hair grows, [0, 1].
+    skin masks. occlusion: (V,) fraction of the sky that each template vertex sees. scalp: (V,) where hair grows,
+    [0, 1].
     """
 
     generator: HeadGenerator

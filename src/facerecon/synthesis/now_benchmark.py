@@ -1,8 +1,9 @@
 """A benchmark in the NoW folder layout, frozen: rendered once, carried in the package, unpacked when needed.
 
 The people come from outside the face model's linear span (asymmetric smooth deformation, fine relief, scanner noise)
-and from another random stream than the training subjects. `build_now_benchmark` renders a version; `write_now_benchmark`
-unpacks the carried one and checks its content hash, so that scores stay comparable when the generator changes.
+and from another random stream than the training subjects. `build_now_benchmark` renders a version;
+`write_now_benchmark` unpacks the carried one and checks its content hash, so that scores stay comparable when the
+generator changes.
 """
 
 import hashlib
