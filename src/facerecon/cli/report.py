@@ -46,3 +46,16 @@ def training_curve(
     from facerecon.report.figures import training_curve as plot
 
     plot(metrics, out)
+
+
+@command(app, "sheet", "facerecon report sheet faces/anna faces/ben --out sheet.jpg")
+def sheet(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="Folders that `facerecon reconstruct` wrote.")
+    ],
+    out: Out,
+) -> None:
+    """Picture reconstructions: overlay, three textured views, albedo."""
+    from facerecon.report.gallery import reconstruction_sheet
+
+    reconstruction_sheet(folders, out)
