@@ -23,6 +23,7 @@ rule predict:
         " --out {output} 2>&1 | tee {log}"
 
 
+# One process of one thread for each core.
 rule evaluate_now:
     input:
         benchmark=ancient("results/benchmarks/now_open"),
@@ -32,12 +33,13 @@ rule evaluate_now:
         "results/evaluations/{system}.csv",
     log:
         "logs/evaluations/{system}.log",
-    threads: 1
+    threads: 2
     resources:
         mem_mb=1500,
     params:
         protocol=SETTINGS.evaluation.protocol,
         fingerprint=stage_fingerprint("evaluate.now"),
     shell:
-        "python -m facerecon evaluate now --benchmark {input.benchmark} --predictions {input.predictions}"
+        "export OMP_NUM_THREADS=1 IGL_NUM_THREADS=1;"
+        " python -m facerecon evaluate now --benchmark {input.benchmark} --predictions {input.predictions}"
         " --system {wildcards.system} --protocol {params.protocol} --jobs {threads} --out {output} 2>&1 | tee {log}"
