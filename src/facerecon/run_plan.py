@@ -14,6 +14,7 @@ from facerecon.fingerprint import file_digest
 from facerecon.settings import GENERATED_DATASET, Settings
 from facerecon.systems.registry import SYSTEMS
 
+CARRIED = "carried"
 RECONSTRUCTION, NETWORKS = "reconstruction", "networks"
 TRAINED_SUFFIX = "_trained"
 """A system's name with this suffix means that system with the weights that this run trains."""
@@ -116,19 +117,22 @@ class RunPlan:
         settings: dict[str, Any] = getattr(self.settings.train, name).model_dump(mode="json")
         if name in SYSTEMS and self.is_trained("recognition"):
             settings["task"]["recognition"] = self.network_weights("recognition")
+            if settings["task"]["initial_weights"] == CARRIED:
+                settings["task"]["initial_weights"] = self.network_weights("recognition")
         if self.starting_weights(name):
             settings["task"]["initial_trunk"] = self.network_weights("landmarks")
         return json.dumps(settings, sort_keys=True, separators=(",", ":"))
 
     def starting_weights(self, network: str) -> list[str]:
         """Weights of this run that training an auxiliary network starts from: recognition's trunk is the landmarks'."""
-        starts = network == "recognition" and self.settings.train.recognition.task.initial_trunk == "carried"
+        starts = network == "recognition" and self.settings.train.recognition.task.initial_trunk == CARRIED
         return [self.network_weights("landmarks")] if starts and self.is_trained("landmarks") else []
 
     def training_weights(self, system: str) -> list[str]:
         """Weights that training a system reads."""
         task = getattr(self.settings.train, system).task
-        given = [path for path in (task.initial_weights, task.recognition, task.face_model) if path]
+        named = (task.initial_weights, task.recognition, task.face_model)
+        given = [path for path in named if path and path != CARRIED]
         return given if task.recognition else [*given, self.network_weights("recognition")]
 
     def _photographs_listed(self, dataset: str) -> list[str]:

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
+from numpy.typing import NDArray
 
 from facerecon.data.images import IMAGE_SUFFIXES
 from facerecon.errors import InputError
 
 VALIDATION_PERCENT = 5
+GROUND_TRUTH_FILE = "ground_truth.h5"
+"""What a folder of synthetic photographs keeps its ground truth in."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,23 @@ def held_out_split(subject: str) -> str:
     return "validation" if zlib.crc32(subject.encode()) % 100 < VALIDATION_PERCENT else "train"
 
 
+def read_true_shapes(path: Path, face_model_sha256: str) -> dict[str, NDArray] | None:
+    """Columns identity (N, 80) and expression (N, 64) of a synthetic ground truth, or None if of another face model.
+
+    Raises InputError if the file cannot be read.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs["face_model_sha256"] != face_model_sha256:
+                return None
+            return {name: file[name][()] for name in ("identity", "expression")}
+    except (OSError, KeyError):
+        raise InputError(f"{path}: missing or not synthetic ground truth; write it with `data synthesize`") from None
+
+
 def synthetic(folder: Path, name: str) -> list[ManifestRow]:
     """Synthetic photographs: images/<id>.jpg, labels/<id>.png and ground_truth.h5 with one row an image."""
-    truth = folder / "ground_truth.h5"
+    truth = folder / GROUND_TRUTH_FILE
     try:
         with h5py.File(truth, "r") as file:
             ids = [value.decode() for value in file["id"][()].tolist()]

@@ -12,15 +12,21 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from facerecon.errors import InputError
-from facerecon.networks.convolutions import ResidualBlock, conv_norm, standardise
+from facerecon.networks.convolutions import conv_norm, face_trunk, standardise
+from facerecon.networks.recognition import load_recognition
 
+CARRIED = "carried"
+"""In place of a file: the weights that the package carries."""
+
+_TRUNK_WIDTH = 48
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_SPREAD = (0.229, 0.224, 0.225)
 
 
 class SmallBackbone(nn.Module):
-    """Residual network of 2.4 million parameters for 112-pixel crops, meant for training on a CPU.
+    """Residual network of 2.1 million parameters for 112-pixel crops, meant for training on a CPU.
 
+    Its trunk is that of the landmark and recognition networks, from which it can start.
     forward: (B, 3, 112, 112) sRGB in [0, 1] -> (B, 384). Features keep their 7 x 7 places, since pose and shape depend
     on where things are; global averaging would have to learn that from the padding.
     """
@@ -30,19 +36,23 @@ class SmallBackbone(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stages = nn.Sequential(
-            conv_norm(3, 24, 5, 2),
-            ResidualBlock(24, 48, 2),
-            ResidualBlock(48, 96, 2),
-            ResidualBlock(96, 96),
-            ResidualBlock(96, 176, 2),
-            ResidualBlock(176, 176),
-            conv_norm(176, 32, 1),
-        )
+        self.trunk = nn.Sequential(*face_trunk(_TRUNK_WIDTH))
+        self.reduction = conv_norm(4 * _TRUNK_WIDTH, 32, 1)
         self.dense = nn.Sequential(nn.Flatten(), nn.Linear(32 * 7 * 7, self.feature_size), nn.ReLU())
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.dense(self.stages(standardise(images)))
+        return self.dense(self.reduction(self.trunk(standardise(images))))
+
+    def load_initial_weights(self, path: str | os.PathLike) -> None:
+        """Start from the trunk of a recognition network: a file of `facerecon train recognition`, or "carried".
+
+        Raises InputError if the file is missing, damaged or holds another network.
+        """
+        recognition = load_recognition(None if path == CARRIED else path)
+        try:
+            self.trunk.load_state_dict(recognition.trunk.state_dict())
+        except RuntimeError:
+            raise InputError(f"{path}: a recognition network of another width; train it with {_TRUNK_WIDTH}") from None
 
 
 class ResNetBackbone(nn.Module):
@@ -102,13 +112,12 @@ def backbone_input_size(name: str) -> int:
 def build_backbone(name: str, initial_weights: str | os.PathLike | None = None) -> nn.Module:
     """Backbone `name` (small, resnet18, resnet50) with attributes input_size and feature_size.
 
-    initial_weights: ImageNet weights to start from, resnet18 and resnet50 only; None draws them at random.
+    initial_weights: to start from: ImageNet weights for resnet18 and resnet50, a recognition network's (a file or
+    "carried") for small; None draws them at random.
     Raises InputError for an unknown name, or a file that is missing or does not fit.
     """
     backbone = _backbone(name).build()
     if initial_weights is not None:
-        if not isinstance(backbone, ResNetBackbone):
-            raise InputError(f"{initial_weights}: backbone {name} takes none; leave initial_weights empty")
         backbone.load_initial_weights(initial_weights)
     return backbone
 

@@ -3,14 +3,17 @@
 Reads the manifest and the landmarks, masks and fit tables; writes a table of kind "shard" (docs/data.md).
 """
 
+import json
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facerecon.data.adapters import GROUND_TRUTH_FILE, read_true_shapes
 from facerecon.data.images import decode_image, encode_jpeg, read_image
-from facerecon.data.manifest import read_manifest
+from facerecon.data.manifest import ManifestRow, read_manifest
 from facerecon.data.shards import SHARD_KIND
 from facerecon.data.tables import Rejection, Table, read_table, write_table
 from facerecon.errors import InputError
@@ -90,6 +93,7 @@ def run(
     if not ids:
         raise InputError(f"{landmarks}: no image of this shard passed all stages; see the rejected tables")
     table = _joined(ids, points, labels, fits)
+    _take_true_shapes(table, rows, fits.attributes["face_model_sha256"])
     table.columns["feature"] = np.stack(features).astype(np.float32)
     table.blobs["image"] = images
     table.rejected = _merged([*points.rejected, *labels.rejected, *fits.rejected, *rejected])
@@ -117,6 +121,29 @@ def _joined(ids: list[str], points: Table, labels: Table, fits: Table) -> Table:
         table.columns[name] = fits.columns[name][of_fits]
     table.blobs["labels"] = [labels.blobs["labels"][row] for row in of_labels]
     return table
+
+
+def _take_true_shapes(table: Table, rows: Mapping[str, ManifestRow], face_model: str) -> None:
+    """Put the true identity and expression in place of the fitted ones where the manifest knows them, in place.
+
+    Only the generator of synthetic photographs knows coefficients. Truth of another face model is not used. Column
+    `true_shape` tells which rows have it.
+    """
+    truths: dict[str, dict[str, NDArray] | None] = {}
+    known = np.zeros(len(table.ids), bool)
+    for number, name in enumerate(table.ids):
+        path = rows[name].mesh
+        if Path(path).name != GROUND_TRUTH_FILE:
+            continue
+        if path not in truths:
+            truths[path] = read_true_shapes(Path(path), face_model)
+        truth = truths[path]
+        if truth is not None:
+            row = json.loads(rows[name].extra)["row"]
+            table.columns["identity"][number] = truth["identity"][row]
+            table.columns["expression"][number] = truth["expression"][row]
+            known[number] = True
+    table.columns["true_shape"] = known
 
 
 def _merged(rejected: list[Rejection]) -> list[Rejection]:

@@ -35,7 +35,7 @@ class LossWeights(BaseModel):
         None, description="squared coefficients (eq. 7); empty: 4e-4 for printed, 3e-4 for deng"
     )
     frequency: Weight = Field(0.1, description="amplitude and phase (eq. 15); not printed, ours by ablation")
-    fit: Weight = Field(1.0, description="our warm-up: distance to the landmark fit at step 0, falling to 0")
+    fit: Weight = Field(1.0, description="our guide: distance to the shard's pose and shape at step 0, falling to 0")
 
 
 class RegionWeights(BaseModel):
@@ -68,7 +68,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     network: NetworkSettings = Field(NetworkSettings(), description="what is trained")
-    initial_weights: str | None = Field(None, description="ImageNet weights file to start a ResNet from")
+    initial_weights: str | None = Field(
+        None,
+        description="to start from: ImageNet weights for a ResNet; for small a recognition network's, or `carried`",
+    )
     weights: LossWeights = Field(LossWeights(), description="of the loss terms")
     regions: RegionWeights = Field(RegionWeights(), description="of the photometric loss")
     regularisation: Literal["printed", "deng"] = Field(

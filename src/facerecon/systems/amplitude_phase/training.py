@@ -37,6 +37,7 @@ from facerecon.systems.crop_batches import CropBatches
 PRINTED_WEIGHT, DENG_WEIGHT = 4e-4, 3e-4
 # What counts as an error of 1 in the fit term: about the spread of the landmark fit itself.
 _FIT_ROTATION = 0.1  # rad
+_FIT_IDENTITY = 4.0  # weight of the identity's group
 _FIT_TRANSLATION = (10.0, 10.0, 40.0)  # mm
 _SAMPLE_PICTURES = 6
 
@@ -110,17 +111,18 @@ class FaceLosses:
 
 
 def fit_distance(coefficients: Coefficients, batch: dict[str, Tensor]) -> Tensor:
-    """Mean squared distance to the landmark fit, each group in its own unit, summed over the groups.
+    """Mean squared distance to the shard's pose and shape, each group in its own unit, summed over the groups.
 
-    Our warm-up, not the paper's: photometric gradients mean little until the render lies on the face. Rotation counts
-    in 0.1 rad, translation in 10 mm sideways and 40 mm in depth, coefficients in standard deviations. Weakly supervised
-    as the rest: the fit comes from the same 68 landmarks.
+    Our guide, not the paper's: photometric gradients mean little until the render lies on the face, and 68 landmarks
+    tell little of who it is. Rotation counts in 0.1 rad, translation in 10 mm sideways and 40 mm in depth, coefficients
+    in standard deviations, identity four times. On real photographs the shape is that of the landmark fit, so that
+    supervision stays weak; on synthetic ones it is the true one (`true_shape` of the shard).
     """
     translation = coefficients.translation.new_tensor(_FIT_TRANSLATION)
     groups = [
         (coefficients.rotation - batch["rotation"]) / _FIT_ROTATION,
         (coefficients.translation - batch["translation"]) / translation,
-        coefficients.identity - batch["identity"],
+        _FIT_IDENTITY**0.5 * (coefficients.identity - batch["identity"]),
         coefficients.expression - batch["expression"],
     ]
     return torch.stack([group.square().mean() for group in groups]).sum()

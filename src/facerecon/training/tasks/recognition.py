@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facerecon.errors import InputError
+from facerecon.networks.backbones import CARRIED
 from facerecon.networks.convolutions import channels_first, to_tensor
 from facerecon.networks.landmarks import load_landmark_network
 from facerecon.networks.recognition import EMBEDDING, INPUT_SIZE, REGION, RecognitionNetwork
@@ -23,7 +24,6 @@ from facerecon.training.tasks.crops import StandardCrops
 from facerecon.training.tasks.photographs import TRAIT_COUNT, PhotographStore, ShuffledIndices
 from facerecon.training.tasks.settings import RecognitionSettings
 
-CARRIED = "carried"
 _VALIDATION_BATCH = 64
 _MAX_PAIRS = 20_000  # of each kind, in validation
 
