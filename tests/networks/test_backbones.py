@@ -6,6 +6,8 @@ from safetensors.torch import save_file
 
 from facerecon.errors import InputError
 from facerecon.networks.backbones import backbone_input_size, build_backbone
+from facerecon.networks.recognition import RecognitionNetwork
+from facerecon.networks.weights import save_weights
 
 
 @pytest.mark.parametrize("name, size, features", [("small", 112, 384), ("resnet18", 224, 512), ("resnet50", 224, 2048)])
@@ -44,8 +46,20 @@ def test_initial_weights_that_do_not_fit(tmp_path):
     save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match=r"other\.safetensors: not a state dict"):
         build_backbone("resnet18", tmp_path / "other.safetensors")
-    with pytest.raises(InputError, match="backbone small takes none"):
+    with pytest.raises(InputError, match=r"other\.json"):
         build_backbone("small", tmp_path / "other.safetensors")
+    narrow = RecognitionNetwork(width=8)
+    save_weights(tmp_path / "narrow.safetensors", narrow.state_dict(), {"name": "recognition", "network": {"width": 8}})
+    with pytest.raises(InputError, match="another width"):
+        build_backbone("small", tmp_path / "narrow.safetensors")
+
+
+def test_small_starts_from_the_trunk_of_a_recognition_network(tmp_path):
+    torch.manual_seed(2)
+    network = RecognitionNetwork()
+    save_weights(tmp_path / "r.safetensors", network.state_dict(), {"name": "recognition", "network": {}}, half=False)
+    trunk = build_backbone("small", tmp_path / "r.safetensors").trunk.state_dict()
+    assert all(torch.equal(tensor, network.trunk.state_dict()[name]) for name, tensor in trunk.items())
 
 
 def test_unknown_names():

@@ -1,13 +1,15 @@
 """The four stages from manifest to shard, with networks that know the answers."""
 
 import shutil
+from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 from portraits import KnowingNetworks, render_portrait
 
 from facerecon.data.images import write_image
-from facerecon.data.manifest import write_manifest
+from facerecon.data.manifest import read_manifest, save_manifest, write_manifest
 from facerecon.data.shards import ShardDataset
 from facerecon.data.tables import read_table
 from facerecon.errors import InputError
@@ -84,6 +86,29 @@ def test_the_chain_ends_in_a_shard_that_training_reads(chain, networks):
         assert np.abs(batch["rotation"][k] - portrait.parameters.rotation.numpy()).max() < 0.12
     assert batch["confidence"] == pytest.approx(np.full((4, 68), 0.8))
     assert np.linalg.norm(batch["feature"], axis=1) == pytest.approx(np.ones(4), rel=1e-5)
+
+
+def test_synthetic_photographs_bring_their_true_shape(chain, networks, tmp_path):
+    rows = read_manifest(chain / "manifest.csv").rows
+    with h5py.File(tmp_path / "ground_truth.h5", "w") as file:
+        file.attrs["face_model_sha256"] = networks.model.sha256
+        file["identity"] = np.full((4, 80), 0.25, np.float32)
+        file["expression"] = np.full((4, 64), -0.5, np.float32)
+    known = [
+        replace(row, mesh=str(tmp_path / "ground_truth.h5"), extra='{"row": 2}') for row in rows if row.id == "face1"
+    ]
+    save_manifest([*known, *(row for row in rows if row.id != "face1")], tmp_path / "manifest.csv")
+    tables = [chain / f"{name}.h5" for name in ("landmarks", "masks", "fit")]
+    shard.run(tmp_path / "manifest.csv", *tables, tmp_path / "shard.h5", embed=embed)
+    joined, fitted = read_table(tmp_path / "shard.h5", "shard"), read_table(chain / "fit.h5", "fit")
+    assert joined.columns["true_shape"].tolist() == [name == "face1" for name in joined.ids]
+    for number, name in enumerate(joined.ids):
+        own = fitted.columns["identity"][fitted.ids.index(name)]
+        assert np.array_equal(joined.columns["identity"][number], np.full(80, 0.25) if name == "face1" else own)
+    with h5py.File(tmp_path / "ground_truth.h5", "r+") as file:
+        file.attrs["face_model_sha256"] = "another"
+    shard.run(tmp_path / "manifest.csv", *tables, tmp_path / "shard.h5", embed=embed)
+    assert not read_table(tmp_path / "shard.h5", "shard").columns["true_shape"].any()
 
 
 def test_what_was_left_out_is_told_with_its_reason(chain):

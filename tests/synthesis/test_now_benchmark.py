@@ -46,7 +46,7 @@ def test_folder_has_scans_in_millimetres_with_their_landmarks(built, tmp_path):
     points = np.array(re.findall(r'x="(\S+)" y="(\S+)" z="(\S+)"', text), float)
     assert points.shape == (7, 3)
     nearest = np.sqrt(((scan[None] - points[:, None]) ** 2).sum(2)).min(1)
-    assert nearest.max() < 4.0
+    assert nearest.max() < 6.0  # the mouth's corners lie in a fold that the scan does not reach
     assert points[0, 0] < points[3, 0]  # the subject's right outer eye corner comes first and lies at smaller x
 
 

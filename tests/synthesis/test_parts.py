@@ -16,16 +16,16 @@ def test_srgb_curve_follows_the_standard():
     linear = np.array([0.0, 0.001, 0.0031308, 0.18, 0.5, 1.0])
     exact = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     assert np.abs(linear_to_srgb(linear) - exact).max() < 1e-3
-    assert linear_to_srgb(np.array([2.0]))[0] == 1.0
+    assert linear_to_srgb(np.array([2.0]))[0] == pytest.approx(1.0, abs=1e-6)
 
 
 def test_light_coefficients_of_a_single_lamp_reproduce_lambert():
-    """SH of order 2 keeps a clamped cosine to within a few per cent (Ramamoorthi and Hanrahan 2001: 4 % at most)."""
+    """At cosine c, SH of order 2 give the clamped cosine as 1/4 + c/2 + 5/32 (3 c^2 - 1) (Ramamoorthi and Hanrahan 2001)."""
     direction = np.array([0.6, 0.0, 0.8], np.float32)
     light = Light(np.zeros((9, 3), np.float32), direction, np.ones(3, np.float32), 0.0)
     normals = np.array([[0.6, 0.0, 0.8], [-0.6, 0.0, -0.8], [0.0, 1.0, 0.0]])
     shading = (sh_basis(normals) @ light.coefficients())[:, 0]
-    assert shading == pytest.approx([1.0, 0.0, 0.0], abs=0.08)
+    assert shading == pytest.approx([1.0625, 0.0625, 0.09375], abs=1e-3)
 
 
 def test_sampled_light_is_finite_and_points_to_the_front():
@@ -60,7 +60,7 @@ def test_head_classes_are_where_they_belong():
     assert where["l_ear"][:, 0].min() > 0 > where["r_ear"][:, 0].max()
     assert where["u_lip"][:, 1].mean() > where["l_lip"][:, 1].mean()
     assert where["nose"][:, 2].max() == pytest.approx(surface.template[:, 2].max(), abs=1.0)
-    assert where["neck"][:, 1].max() < where["l_lip"][:, 1].mean()
+    assert where["neck"][:, 1].mean() < where["l_lip"][:, 1].min()
 
 
 def test_ambient_visibility_is_full_on_the_forehead_and_small_in_the_mouth():

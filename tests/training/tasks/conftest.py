@@ -88,6 +88,10 @@ def write_toy_photographs(folder: Path, subjects: int = SUBJECTS, photos: int = 
         file["subject"] = np.array(numbers, np.int64)
         file["landmarks"] = np.array(landmarks, np.float32)
         file["landmarks_visible"] = np.ones((len(names), 68), bool)
+        people = np.random.default_rng([seed, 1])
+        file["identity"] = people.normal(size=(subjects, 80)).astype(np.float32)[numbers]
+        file["sex"] = people.random(subjects).astype(np.float32)[numbers]
+        file["melanin"] = people.uniform(0.05, 2.0, subjects).astype(np.float32)[numbers]
         file["face_vertices"] = np.zeros((len(names), 2, 3), np.int16)
     return folder
 

@@ -16,7 +16,7 @@ def store(toy_folder) -> PhotographStore:
 
 @pytest.fixture(scope="module")
 def task(store, toy_mean) -> RecognitionTask:
-    settings = RecognitionSettings(width=4, validation_fraction=0.4, margin_steps=10)
+    settings = RecognitionSettings(width=4, initial_trunk=None, validation_fraction=0.4, margin_steps=10)
     return RecognitionTask(settings, store, 0, 6, toy_mean)
 
 
