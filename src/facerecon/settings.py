@@ -124,10 +124,12 @@ class AmplitudePhaseTraining(Section):
     """Training of the system amplitude_phase."""
 
     training: TrainingSettings = Field(
-        TrainingSettings(steps=300, learning_rate=1e-3, schedule="cosine", warmup_steps=30, ema_decay=0.98),
+        TrainingSettings(steps=300, learning_rate=6e-4, schedule="cosine", warmup_steps=30, ema_decay=0.98),
         description="the loop",
     )
-    task: AmplitudePhaseSettings = Field(AmplitudePhaseSettings(fit_steps=300), description="network and losses")
+    task: AmplitudePhaseSettings = Field(
+        AmplitudePhaseSettings(initial_weights="carried", fit_steps=450), description="network and losses"
+    )
 
 
 class DetectorTraining(Section):

@@ -44,7 +44,8 @@ def test_all_commands_are_there() -> None:
         "reconstruct", "train", "provenance", "predict now", "model build-open", "model show",
         "data synthesize", "data benchmark", "data build-benchmark", "data manifest",
         "preprocess landmarks", "preprocess parsing", "preprocess fit", "preprocess shard",
-        "evaluate now", "evaluate aflw2000", "evaluate detection", "report now", "report training-curve", "report sheet",
+        "evaluate now", "evaluate aflw2000", "evaluate detection", "report now", "report training-curve",
+        "report sheet",
     }  # fmt: skip
 
 

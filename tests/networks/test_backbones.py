@@ -6,11 +6,11 @@ from safetensors.torch import save_file
 
 from facerecon.errors import InputError
 from facerecon.networks.backbones import backbone_input_size, build_backbone
-from facerecon.networks.recognition import RecognitionNetwork
+from facerecon.networks.recognition import EMBEDDING, RecognitionNetwork, recognition_crop
 from facerecon.networks.weights import save_weights
 
 
-@pytest.mark.parametrize("name, size, features", [("small", 112, 384), ("resnet18", 224, 512), ("resnet50", 224, 2048)])
+@pytest.mark.parametrize("name, size, features", [("small", 112, 896), ("resnet18", 224, 512), ("resnet50", 224, 2048)])
 def test_images_to_features(name, size, features):
     backbone = build_backbone(name).eval()
     assert (backbone_input_size(name), backbone.input_size, backbone.feature_size) == (size, size, features)
@@ -54,12 +54,14 @@ def test_initial_weights_that_do_not_fit(tmp_path):
         build_backbone("small", tmp_path / "narrow.safetensors")
 
 
-def test_small_starts_from_the_trunk_of_a_recognition_network(tmp_path):
+def test_small_starts_as_a_recognition_network(tmp_path):
     torch.manual_seed(2)
     network = RecognitionNetwork()
     save_weights(tmp_path / "r.safetensors", network.state_dict(), {"name": "recognition", "network": {}}, half=False)
-    trunk = build_backbone("small", tmp_path / "r.safetensors").trunk.state_dict()
-    assert all(torch.equal(tensor, network.trunk.state_dict()[name]) for name, tensor in trunk.items())
+    backbone = build_backbone("small", tmp_path / "r.safetensors").eval()
+    images = torch.rand(2, 3, 112, 112)
+    expected = network.eval().embed(recognition_crop(images)) * EMBEDDING**0.5
+    assert torch.allclose(backbone(images)[:, :EMBEDDING], expected, atol=1e-5)
 
 
 def test_unknown_names():

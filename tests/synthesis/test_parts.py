@@ -20,7 +20,7 @@ def test_srgb_curve_follows_the_standard():
 
 
 def test_light_coefficients_of_a_single_lamp_reproduce_lambert():
-    """At cosine c, SH of order 2 give the clamped cosine as 1/4 + c/2 + 5/32 (3 c^2 - 1) (Ramamoorthi and Hanrahan 2001)."""
+    """At cosine c SH of order 2 give 1/4 + c/2 + 5/32 (3 c^2 - 1) for max(c, 0) (Ramamoorthi and Hanrahan 2001)."""
     direction = np.array([0.6, 0.0, 0.8], np.float32)
     light = Light(np.zeros((9, 3), np.float32), direction, np.ones(3, np.float32), 0.0)
     normals = np.array([[0.6, 0.0, 0.8], [-0.6, 0.0, -0.8], [0.0, 1.0, 0.0]])

@@ -10,49 +10,48 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from facerecon.errors import InputError
-from facerecon.networks.convolutions import conv_norm, face_trunk, standardise
-from facerecon.networks.recognition import load_recognition
+from facerecon.networks.recognition import EMBEDDING, RecognitionNetwork, load_recognition, recognition_crop
 
 CARRIED = "carried"
 """In place of a file: the weights that the package carries."""
 
-_TRUNK_WIDTH = 48
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_SPREAD = (0.229, 0.224, 0.225)
 
 
 class SmallBackbone(nn.Module):
-    """Residual network of 2.1 million parameters for 112-pixel crops, meant for training on a CPU.
+    """A recognition network with a second readout, for 112-pixel crops: 2.9 million parameters, to be trained on a CPU.
 
-    Its trunk is that of the landmark and recognition networks, from which it can start.
-    forward: (B, 3, 112, 112) sRGB in [0, 1] -> (B, 384). Features keep their 7 x 7 places, since pose and shape depend
-    on where things are; global averaging would have to learn that from the padding.
+    forward: (B, 3, 112, 112) sRGB in [0, 1] -> (B, 896): 512 for who it is, the recognition network's unit embedding
+    times the square root of its length, and 384 for where and how. Both see the middle three quarters of the crop.
     """
 
     input_size = 112
-    feature_size = 384
+    feature_size = EMBEDDING + 384
 
     def __init__(self) -> None:
         super().__init__()
-        self.trunk = nn.Sequential(*face_trunk(_TRUNK_WIDTH))
-        self.reduction = conv_norm(4 * _TRUNK_WIDTH, 32, 1)
-        self.dense = nn.Sequential(nn.Flatten(), nn.Linear(32 * 7 * 7, self.feature_size), nn.ReLU())
+        self.recognition = RecognitionNetwork()
+        self.dense = nn.Sequential(nn.Flatten(), nn.Linear(32 * 7 * 7, 384), nn.ReLU())
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.dense(self.reduction(self.trunk(standardise(images))))
+        features = self.recognition.features(recognition_crop(images))
+        identity = functional.normalize(self.recognition.embedded(features), dim=1) * EMBEDDING**0.5
+        return torch.cat([identity, self.dense(features).float()], 1)
 
     def load_initial_weights(self, path: str | os.PathLike) -> None:
-        """Start from the trunk of a recognition network: a file of `facerecon train recognition`, or "carried".
+        """Start from a recognition network: a file of `facerecon train recognition`, or "carried".
 
         Raises InputError if the file is missing, damaged or holds another network.
         """
         recognition = load_recognition(None if path == CARRIED else path)
         try:
-            self.trunk.load_state_dict(recognition.trunk.state_dict())
+            self.recognition.load_state_dict(recognition.state_dict())
         except RuntimeError:
-            raise InputError(f"{path}: a recognition network of another width; train it with {_TRUNK_WIDTH}") from None
+            raise InputError(f"{path}: a recognition network of another width; train it with the default one") from None
 
 
 class ResNetBackbone(nn.Module):

@@ -33,8 +33,15 @@ class RecognitionNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (B, 3, 112, 112) sRGB in [0, 1], from `recognition_crop` -> embeddings (B, 512) of any length."""
-        features = self.reduction(self.trunk(standardise(images))).flatten(1)
-        return self.norm(self.embedding(self.dropout(features)).float())
+        return self.embedded(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Feature maps (B, 32, 7, 7) of images (B, 3, 112, 112)."""
+        return self.reduction(self.trunk(standardise(images)))
+
+    def embedded(self, features: Tensor) -> Tensor:
+        """Embeddings (B, 512) of any length of feature maps (B, 32, 7, 7)."""
+        return self.norm(self.embedding(self.dropout(features.flatten(1))).float())
 
     def embed(self, images: Tensor) -> Tensor:
         """images: (B, 3, 112, 112) in [0, 1] -> unit embeddings (B, 512); their dot product is the cosine similarity.
