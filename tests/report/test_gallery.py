@@ -28,7 +28,8 @@ def test_sheet_has_a_row_a_reconstruction(tmp_path, mesh):
     folder = tmp_path / "anna"
     folder.mkdir()
     vertices, triangles, uv = mesh
-    np.savez(folder / "reconstruction.npz", vertices=vertices, triangles=triangles, uv=uv)
+    points = np.random.default_rng(0).uniform([20, 10], [60, 40], (68, 2))
+    np.savez(folder / "reconstruction.npz", vertices=vertices, triangles=triangles, uv=uv, landmarks_2d=points)
     for name, shape in (("overlay", (50, 80, 3)), ("texture", (32, 32, 3)), ("albedo", (32, 32, 3))):
         cv2.imwrite(str(folder / f"{name}.png"), np.full(shape, 120, np.uint8))
     reconstruction_sheet([folder, folder], tmp_path / "sheet.png")

@@ -42,6 +42,10 @@ def write_reconstruction(
         np.savez(temporary / "reconstruction.npz", **_arrays(reconstruction, topology, record))
 
 
+DOT_RADIUS = 0.009
+"""Radius of a landmark's dot over the larger side of the landmarks' box."""
+
+
 def draw_reconstruction(
     image: NDArray[np.uint8], reconstruction: Reconstruction, topology: Topology, opacity: float = 0.65
 ) -> NDArray[np.uint8]:
@@ -61,7 +65,8 @@ def draw_reconstruction(
         focal=reconstruction.focal * float(scale[0]),
         centre=(float(centre[0]), float(centre[1])),
     )
-    return draw_landmarks(drawn, reconstruction.face.landmarks * scale)
+    landmarks = reconstruction.face.landmarks * scale
+    return draw_landmarks(drawn, landmarks, radius=max(0.7, float(np.ptp(landmarks, axis=0).max()) * DOT_RADIUS))
 
 
 def _arrays(reconstruction: Reconstruction, topology: Topology, record: Mapping[str, object]) -> dict[str, NDArray]:

@@ -58,11 +58,12 @@ def _row(folder: Path) -> NDArray[np.uint8]:
     try:
         with np.load(folder / "reconstruction.npz") as arrays:
             mesh = [arrays[name] for name in ("vertices", "triangles", "uv")]
+            landmarks = arrays["landmarks_2d"]
     except (OSError, KeyError, ValueError):
         raise InputError(f"{folder}: holds no reconstruction; give a folder that facerecon reconstruct wrote") from None
     overlay, texture, albedo = (_picture(folder / f"{name}.png") for name in ("overlay", "texture", "albedo"))
     views = [textured_view(*mesh, texture, yaw) for yaw in YAWS]
-    return np.hstack([_fitted(overlay), *views, textured_view(*mesh, albedo, 0.0)])
+    return np.hstack([_fitted(_around_face(overlay, landmarks)), *views, textured_view(*mesh, albedo, 0.0)])
 
 
 def _picture(path: Path) -> NDArray[np.uint8]:
@@ -70,6 +71,17 @@ def _picture(path: Path) -> NDArray[np.uint8]:
     if picture is None:
         raise InputError(f"{path}: cannot be read; reconstruct the photograph again")
     return picture
+
+
+def _around_face(picture: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The part of an overlay around landmarks (68, 2); all of it if it was made smaller than its photograph."""
+    low, high = landmarks.min(0), landmarks.max(0)
+    centre, half = (low + high) / 2.0, 0.95 * float((high - low).max())
+    if (centre >= picture.shape[1::-1]).any():
+        return picture
+    left, top = np.maximum(centre - half, 0).astype(int)
+    right, bottom = np.ceil(centre + half).astype(int)
+    return picture[top:bottom, left:right]
 
 
 def _fitted(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
