@@ -78,7 +78,7 @@ def test_camera_shows_the_landmarks_at_the_asked_extent_and_place():
     pixels = place_camera(landmarks, pose, 200).project(landmarks.astype(np.float32))[:, :2]
     low, high = pixels.min(0), pixels.max(0)
     assert (high - low).max() == pytest.approx(100.0, rel=0.01)  # the shift changes the perspective a little
-    assert (low + high) / 2.0 == pytest.approx([120.0, 90.0], abs=1.0)
+    assert np.abs((low + high) / 2.0 - [120.0, 90.0]).max() < 2.0
 
 
 def test_eyes_lie_under_their_landmarks(surface, model):

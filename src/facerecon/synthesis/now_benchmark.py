@@ -23,6 +23,7 @@ from facerecon.morphable.linear import LinearFaceModel
 from facerecon.morphable.skin import smooth_noise
 from facerecon.morphable.storage import load_face_model
 from facerecon.progress import track
+from facerecon.provenance import provenance_record, write_folder
 from facerecon.synthesis.camera_effects import encode_jpeg
 from facerecon.synthesis.head_surface import HeadSurface, load_head_surface
 from facerecon.synthesis.kernels import vertex_normals
@@ -128,6 +129,9 @@ def write_now_benchmark(out: Path, source: Path | None = None, subjects: int | N
             (folder / "scans_lmks_onlypp" / subject / f"{subject}.pp").write_text(_picked_points_text(points))
         (folder / "imagepathsvalidation.txt").write_text("".join(f"{names[k]}\n" for k in chosen))
         (folder / "content_hash.txt").write_text(f"{digest}\n")
+        write_folder(
+            folder, provenance_record("synthesis.now_benchmark", {"subjects": subjects}, inputs={"stored": digest})
+        )
     return digest
 
 

@@ -21,6 +21,7 @@ from facerecon.geometry.rotations import euler_to_matrix
 from facerecon.morphable.linear import LinearFaceModel
 from facerecon.morphable.storage import load_face_model
 from facerecon.progress import Progress
+from facerecon.provenance import provenance_record, write_hdf5
 from facerecon.synthesis.backgrounds import sample_background
 from facerecon.synthesis.camera_effects import apply_camera, encode_jpeg, sample_jpeg_quality
 from facerecon.synthesis.expressions import sample_expression
@@ -263,8 +264,10 @@ def _write_ground_truth(path: Path, rows: list[dict[str, Any]], settings: dict[s
         file.attrs["schema_version"] = SCHEMA_VERSION
         file.attrs["face_model_sha256"] = model_hash
         file.attrs["vertex_unit_mm"] = VERTEX_UNIT
-        for key, value in settings.items():
-            file.attrs[key] = value
+        record = provenance_record(
+            "synthesis.photographs", settings, seed=settings["seed"], inputs={"face_model": model_hash}
+        )
+        write_hdf5(file, record)
         for key in rows[0]:
             column = np.array([row[key] for row in rows])
             file.create_dataset(key, data=column, fletcher32=True, chunks=column.shape, compression="gzip")
