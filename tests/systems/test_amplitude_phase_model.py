@@ -42,7 +42,8 @@ def test_the_start_is_the_mean_face_in_the_middle(face_model):
 
 
 def test_the_starting_light_shades_frontal_surfaces_by_one(face_model):
-    coefficients = CoefficientNetwork(face_model.dimensions, NetworkSettings())(torch.rand(1, 3, 112, 112))
+    network = CoefficientNetwork(face_model.dimensions, NetworkSettings()).eval()
+    coefficients = network(torch.rand(1, 3, 112, 112))
     decoder = FaceDecoder(face_model, 112)
     image, mask = decoder.render(decoder.reconstruct(coefficients))
     brightest = decoder.reconstruct(coefficients).colours[0]
