@@ -1,7 +1,10 @@
 # From photographs to results/now_eval.csv. Rules are in workflow/rules, settings in config.yaml (docs/settings.md).
 
+from pathlib import Path
 
-configfile: "config.yaml"
+
+# Found beside this file, wherever snakemake works (--directory).
+configfile: str(Path(workflow.basedir) / "config.yaml")
 
 
 include: "workflow/rules/common.smk"
@@ -17,4 +20,4 @@ rule all:
     default_target: True
     input:
         "results/now_eval.csv",
-        "results/figures/training_curve.png",
+        TRAINING_CURVES,

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-# Tests run side by side (pytest -n): with more threads than cores torch and libigl wait for each other.
-for variable in ("OMP_NUM_THREADS", "IGL_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
+# Tests run side by side (pytest -n): with more threads than cores torch's wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

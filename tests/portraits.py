@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import torch
 
@@ -11,9 +12,10 @@ from facerecon.geometry.crop import CropTransform, crop_transform
 from facerecon.geometry.normals import vertex_normals
 from facerecon.geometry.rotations import euler_to_matrix
 from facerecon.morphable.linear import LinearFaceModel
+from facerecon.morphable.parameters import FaceParameters
+from facerecon.networks.image_crops import warp
 from facerecon.preprocess.face import FaceFinder
 from facerecon.preprocess.landmark_fit import LandmarkBasis
-from facerecon.reconstruction.face import FaceParameters
 from facerecon.render.mesh import render_mesh
 from facerecon.render.shading import linear_to_srgb, shade
 
@@ -23,7 +25,7 @@ SHAPE = (330, 280)
 
 @dataclass(frozen=True)
 class Portrait:
-    """image (H, W, 3) uint8; landmarks (68, 2) px; mask (H, W) bool of the face; parameters in the standard crop."""
+    """image (H, W, 3) uint8; landmarks (68, 2) px; mask (H, W) bool of the face; parameters (B = 1) in its crop."""
 
     image: np.ndarray
     landmarks: np.ndarray
@@ -69,7 +71,13 @@ def _in_standard_crop(model, landmarks, place, identity, expression, albedo, rot
     depth = float(translation[2]) / ratio
     moved = torch.tensor([*(shift * depth / 1015.0), depth], dtype=torch.float32)
     light = torch.from_numpy(LIGHT)[:, None].repeat(1, 3)
-    return FaceParameters(identity, expression, albedo, rotation, moved, light)
+    return FaceParameters(*(part[None] for part in (identity, expression, albedo, rotation, moved, light)))
+
+
+def crop_mask(transform: CropTransform, mask: np.ndarray) -> np.ndarray:
+    """Crop (size, size) uint8, 0 or 1, of a mask (H, W) bool by nearest pixel; 0 outside the photograph."""
+    matrix = np.column_stack([transform.scale * np.eye(2), transform.offset])
+    return warp(mask.astype(np.uint8), matrix, transform.size, cv2.BORDER_CONSTANT, nearest=True)
 
 
 @dataclass
@@ -105,4 +113,4 @@ class KnowingNetworks:
     def parse(self, crop: np.ndarray) -> np.ndarray:
         assert crop.shape == (224, 224, 3) and crop.dtype == np.uint8
         transform = crop_transform(self.current.landmarks, LandmarkBasis.of(self.model).mean.numpy())
-        return transform.warp_labels(self.current.mask.astype(np.uint8))
+        return crop_mask(transform, self.current.mask)

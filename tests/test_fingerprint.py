@@ -9,9 +9,11 @@ import pytest
 
 from facerecon import fingerprint
 from facerecon.fingerprint import (
+    STAGE_COMMANDS,
     STAGE_MODULES,
     canonical_source,
     carried_data,
+    command_source,
     import_closure,
     imported_modules,
     stage_closure,
@@ -88,6 +90,58 @@ def test_layout_comments_and_docstrings_do_not_count() -> None:
 def test_changes_of_code_count(old: str, new: str) -> None:
     assert old in SOURCE
     assert canonical(SOURCE) != canonical(SOURCE.replace(old, new))
+
+
+def test_words_for_people_do_not_count() -> None:
+    setting = 'steps: int = Field(3, ge=1, description="steps")'
+    assert canonical(setting) == canonical(setting.replace('"steps"', '"optimiser " "steps"'))
+    assert canonical(setting) != canonical(setting.replace("ge=1", "ge=0"))
+    option = 'def train(out: Annotated[Path, typer.Option("--out", help="Folder.", metavar="DIR")] = A): run(out)'
+    assert canonical(option) == canonical(option.replace("Folder.", "A folder.").replace('"DIR"', '"OUT"'))
+    assert canonical(option) != canonical(option.replace('"--out"', '"--to"'))
+    assert canonical('f(description="a")') != canonical('f(description="b")')
+
+
+COMMANDS = '''\
+@command(app, "first", "facerecon first --out x")
+def first(out: Path = X) -> None:
+    """Do the first."""
+    run(out, 1)
+
+
+def second() -> None:
+    run(2)
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "counts"),
+    [
+        ("run(out, 1)", "run(out, 3)", True),
+        ("= X", "= Y", True),
+        ("run(2)", "run(3)", False),
+        ("--out x", "--out y", False),
+        ("Do the", "Does the", False),
+    ],
+)
+def test_of_a_command_only_what_it_passes_on_counts(tmp_path: Path, old: str, new: str, counts: bool) -> None:
+    before, after = tmp_path / "before.py", tmp_path / "after.py"
+    assert old in COMMANDS
+    before.write_text(COMMANDS)
+    after.write_text(COMMANDS.replace(old, new))
+    assert (command_source(before, "first") != command_source(after, "first")) == counts
+    with pytest.raises(ValueError, match="no function third"):
+        command_source(before, "third")
+
+
+def test_every_stage_has_a_command_that_calls_its_module() -> None:
+    assert set(STAGE_COMMANDS) == set(STAGE_MODULES)
+    for stage, (module, function) in STAGE_COMMANDS.items():
+        path = Path(fingerprint.__file__).parent.joinpath(*module.split(".")).with_suffix(".py")
+        source = ast.unparse(
+            next(node for node in ast.parse(path.read_text()).body if getattr(node, "name", "") == function)
+        )
+        assert f"from facerecon.{STAGE_MODULES[stage][0]} import" in source
 
 
 def test_version_number_does_not_count() -> None:

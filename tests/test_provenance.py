@@ -7,7 +7,15 @@ import pytest
 
 from facerecon import __version__, provenance
 from facerecon.errors import InputError
-from facerecon.provenance import describe, provenance_record, read_provenance, source_commit, write_folder, write_hdf5
+from facerecon.provenance import (
+    describe,
+    provenance_record,
+    read_provenance,
+    source_commit,
+    write_beside,
+    write_folder,
+    write_hdf5,
+)
 
 RECORD = provenance_record("preprocess.fit", {"b": 1, "a": [0.5, None]}, seed=3, inputs={"landmarks": "ab12"})
 
@@ -37,7 +45,9 @@ def test_records_of_all_kinds_of_files(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"other": 1, "provenance": RECORD}))
     (tmp_path / "w.json").write_text(json.dumps({"provenance": RECORD}))
     (tmp_path / "w.safetensors").touch()
-    for path in (tmp_path, tmp_path / "a.h5", tmp_path / "a.json", tmp_path / "w.safetensors"):
+    (tmp_path / "t.csv").touch()
+    write_beside(tmp_path / "t.csv", RECORD)
+    for path in (tmp_path, *(tmp_path / name for name in ("a.h5", "a.json", "w.safetensors", "t.csv"))):
         assert read_provenance(path) == RECORD
         assert json.loads(describe(path)) == RECORD
 
@@ -58,6 +68,7 @@ def test_equal_records_are_equal_bytes(tmp_path: Path) -> None:
         ("bare.json", b"{}", "carries no provenance"),
         ("cut.h5", b"\x89HDF\r\n\x1a\n" + b"\0" * 9, "damaged HDF5"),
         ("w.safetensors", b"", "no card"),
+        ("t.csv", b"a,b", r"t\.provenance\.json: missing"),
     ],
 )
 def test_files_without_a_record(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from facerecon import run_plan
 from facerecon.artefacts import sha256_file
+from facerecon.data import adapters
 from facerecon.errors import InputError
 from facerecon.run_plan import RunPlan, carried, weights_id
 from facerecon.settings import parse_settings
@@ -31,8 +32,16 @@ def test_synthetic_folders_partition_the_subjects() -> None:
     ]
     assert built.photographs("synthetic") == 15
     assert built.shards("synthetic") == [0, 1, 2, 3]
+    assert built.shard_size("synthetic") == 4
     assert built.training_shards() == [f"results/datasets/synthetic/shards/{k}/shard.h5" for k in range(4)]
     assert built.listing("synthetic") == ""
+
+
+def test_shards_are_of_like_size() -> None:
+    built = plan(
+        photographs={"reconstruction": {"subjects": 151, "photos_per_subject": 1}}, preprocess={"shard_size": 150}
+    )
+    assert (built.shards("synthetic"), built.shard_size("synthetic")) == ([0, 1], 76)
 
 
 def test_own_photographs_are_counted_and_watched(tmp_path: Path) -> None:
@@ -52,7 +61,7 @@ def test_own_photographs_are_counted_and_watched(tmp_path: Path) -> None:
 def test_datasets_without_photographs_are_refused_if_used(tmp_path: Path) -> None:
     settings = {"datasets": {"mine": {"adapter": "folder", "folders": [str(tmp_path)]}}}
     plan(**settings)
-    with pytest.raises(InputError, match=r"datasets\.mine: .* has no photographs"):
+    with pytest.raises(InputError, match=r"datasets\.mine: .*: holds no images for the folder adapter"):
         plan(**settings, training_datasets=["mine"])
 
 
@@ -65,12 +74,32 @@ def test_weights_come_from_the_package_or_from_this_run() -> None:
     assert task["recognition"] == "results/networks/recognition/model.safetensors"
     assert json.loads(plan().training_settings("amplitude_phase"))["task"]["recognition"] is None
     assert plan().training_weights("amplitude_phase") == [carried("recognition")]
+    assert plan().training_weights("detector") == []
+
+
+def test_recognition_starts_from_the_landmark_network() -> None:
+    assert plan().training_weights("recognition") == [carried("landmarks")]
+    assert json.loads(plan().training_settings("recognition"))["task"]["initial_trunk"] == "carried"
+    trained = plan(networks={"landmarks": "train"})
+    assert trained.training_weights("recognition") == ["results/networks/landmarks/model.safetensors"]
+    task = json.loads(trained.training_settings("recognition"))["task"]
+    assert task["initial_trunk"] == "results/networks/landmarks/model.safetensors"
+    for trunk, read in (("mine.safetensors", ["mine.safetensors"]), (None, [])):
+        own = plan(networks={"landmarks": "train"}, train={"recognition": {"task": {"initial_trunk": trunk}}})
+        assert own.training_weights("recognition") == read
+        assert json.loads(own.training_settings("recognition"))["task"]["initial_trunk"] == trunk
 
 
 def test_weights_that_the_user_names_are_read() -> None:
     task = {"recognition": "mine.safetensors", "initial_weights": "imagenet.pth"}
     built = plan(train={"amplitude_phase": {"task": task}})
     assert built.training_weights("amplitude_phase") == ["imagenet.pth", "mine.safetensors"]
+    task = {"recognition": "mine.safetensors", "initial_weights": "carried"}
+    built = plan(train={"amplitude_phase": {"task": task}}, networks={"recognition": "train"})
+    trained = "results/networks/recognition/model.safetensors"
+    assert built.training_weights("amplitude_phase") == [trained, "mine.safetensors"]
+    told = json.loads(built.training_settings("amplitude_phase"))["task"]
+    assert (told["initial_weights"], told["recognition"]) == (trained, "mine.safetensors")
 
 
 def test_systems_of_the_tables() -> None:
@@ -89,6 +118,29 @@ def test_settings_of_one_stage_alone() -> None:
     changed = plan(train={"amplitude_phase": {"training": {"steps": 7}}})
     assert changed.training_settings("detector") == plan().training_settings("detector")
     assert json.loads(changed.training_settings("amplitude_phase"))["training"]["steps"] == 7
+
+
+def test_settings_that_change_no_result_are_told_apart() -> None:
+    usual = plan(train={"amplitude_phase": {"training": {"steps": 9}}})
+    changed = plan(train={"amplitude_phase": {"training": {"steps": 9, "checkpoint_seconds": 7, "prefetch": 0}}})
+    assert changed.training_settings("amplitude_phase") == usual.training_settings("amplitude_phase")
+    assert changed.free_training_options("amplitude_phase") == "--checkpoint-seconds 7.0 --prefetch 0"
+    assert changed.free_training_options("detector") == plan().free_training_options("detector")
+
+
+def test_gpus() -> None:
+    built = plan(train={"detector": {"training": {"device": "cuda"}}})
+    assert [built.training_gpus(name) for name in ("detector", "amplitude_phase")] == [1, 0]
+
+
+def test_folders_that_cannot_be_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path, name: str) -> list:
+        raise PermissionError(13, "Permission denied", f"{folder}/locked")
+
+    monkeypatch.setitem(adapters.ADAPTERS, "folder", refuse)
+    settings = {"datasets": {"mine": {"adapter": "folder", "folders": [str(tmp_path)]}}, "training_datasets": ["mine"]}
+    with pytest.raises(InputError, match=r"datasets\.mine: .*/locked: cannot be read \(Permission denied\)"):
+        plan(**settings)
 
 
 def test_ids_of_weights_follow_their_content(tmp_path: Path) -> None:

@@ -52,6 +52,10 @@ def test_recipes_open_with_their_reason_and_only_override(recipe: Path) -> None:
         ),
         ({"shard_size": 3}, "unknown key 'shard_size'; did you mean 'preprocess.shard_size'?"),
         ({"train": {"amplitude_phase": {"steps": 3}}}, "did you mean 'train.amplitude_phase.training.steps'?"),
+        (
+            {"train": {"detector": {"training": {"max_seconds_per_call": 60}}}},
+            "unknown key 'train.detector.training.max_seconds_per_call'",
+        ),
         ({"a": 1, "b": 2}, "(and 1 more)"),
         (
             {"preprocess": {"shard_size": 0}},

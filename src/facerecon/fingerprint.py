@@ -1,11 +1,12 @@
 """Fingerprints of a stage's source code: what must change before its results are out of date.
 
-A stage is named by the modules it starts from. Its fingerprint is a SHA-256 over the syntax trees of those modules and
-of every `facerecon` module that they import, directly or not, at the top or inside a function, and over the data files
-that these modules' packages carry in `assets/`. Comments, docstrings, formatting, `pass` and the package's version
-number do not count; nor do carried weights, since which of them a stage reads depends on the settings. The trees are
-serialised here rather than by `ast.dump`, whose text differs between Python versions: a head node and a compute node
-may run different ones.
+A stage is named by the modules it starts from and by the function of the command line that calls them. Its fingerprint
+is a SHA-256 over that function, over the syntax trees of those modules and of every `facerecon` module that they
+import, directly or not, at the top or inside a function, and over the data files that these modules' packages carry in
+`assets/`. Comments, docstrings, descriptions of settings and options, formatting, `pass` and the package's version
+number do not count; nor do carried weights, since which of them a stage reads depends on the settings; nor do the
+versions of other packages. The trees are serialised here rather than by `ast.dump`, whose text differs between Python
+versions: a head node and a compute node may run different ones.
 
 Nothing is imported and nothing is written: modules are only read and parsed, each once a process.
 """
@@ -42,6 +43,28 @@ STAGE_MODULES: dict[str, tuple[str, ...]] = {
 }
 """Stage -> the modules it starts from, without the package's name."""
 
+STAGE_COMMANDS: dict[str, tuple[str, str]] = {
+    "synthesis.photographs": ("cli.data", "synthesize"),
+    "synthesis.now_benchmark": ("cli.data", "benchmark"),
+    "data.manifest": ("cli.data", "manifest"),
+    "preprocess.landmarks": ("cli.preprocess", "landmarks"),
+    "preprocess.parsing": ("cli.preprocess", "parsing"),
+    "preprocess.fit": ("cli.preprocess", "fit"),
+    "preprocess.shard": ("cli.preprocess", "shard"),
+    "training.amplitude_phase": ("cli.training", "train"),
+    "training.detector": ("cli.training", "train"),
+    "training.landmarks": ("cli.training", "train"),
+    "training.parsing": ("cli.training", "train"),
+    "training.recognition": ("cli.training", "train"),
+    "predict.mean_face": ("cli.training", "predict_now"),
+    "predict.oracle": ("cli.training", "predict_now"),
+    "predict.amplitude_phase": ("cli.training", "predict_now"),
+    "evaluate.now": ("cli.evaluate", "now"),
+    "report.now": ("cli.report", "now"),
+    "report.training_curve": ("cli.report", "training_curve"),
+}
+"""Stage -> module and function of its command: what it passes on counts, the other commands of the module do not."""
+
 DISPATCHERS = frozenset({"facerecon.training.run", "facerecon.systems.registry", "facerecon.systems.predict"})
 """Modules that choose one stage of several by name and import it inside a function.
 
@@ -51,6 +74,10 @@ change of one system's losses does not rerun the training of the others.
 
 WEIGHTS_PACKAGE = "facerecon.networks"
 """The package whose `assets/` are weights."""
+
+_DESCRIBED = frozenset({"Field", "Option", "Argument", "Typer", "add_argument"})
+_DESCRIPTIONS = frozenset({"description", "help", "metavar"})
+# Functions and classes that describe settings and options, and their arguments that are words for people.
 
 _STATEMENT_LISTS = ("body", "orelse", "finalbody", "handlers", "cases")
 _IGNORED_FIELDS = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
@@ -75,6 +102,8 @@ def stage_closure(stage: str, package_root: Path | None = None) -> dict[str, Pat
 @cache
 def _stage_fingerprint(stage: str, package_root: Path) -> str:
     digest = hashlib.sha256()
+    module, function = STAGE_COMMANDS[stage]
+    digest.update(f"{command_source(_module_file(f'{PACKAGE}.{module}', package_root), function)}\n".encode())
     closure = stage_closure(stage, package_root)
     for name, path in sorted(closure.items()):
         digest.update(f"{name} {module_digest(path)}\n".encode())
@@ -150,6 +179,20 @@ def canonical_source(tree: ast.Module) -> str:
 
 
 @cache
+def command_source(path: Path, function: str) -> str:
+    """`canonical_source` of one function in a module's file, without its decorators.
+
+    Raises ValueError if the module has no such function.
+    """
+    for node in _tree(path).body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            bare = ast.FunctionDef(**{field: getattr(node, field, None) for field in node._fields})
+            bare.decorator_list = []
+            return canonical_source(ast.Module([bare], []))
+    raise ValueError(f"{path} has no function {function}")
+
+
+@cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_bytes(), filename=str(path))
 
@@ -181,6 +224,8 @@ def _serialise(value: object, write) -> None:
                 continue
             if isinstance(child, list):
                 child = _counting(child, joined=isinstance(value, ast.JoinedStr))
+                if field == "keywords" and _describes(value):
+                    child = [keyword for keyword in child if keyword.arg not in _DESCRIPTIONS]
                 if not child:
                     continue
             elif field == "format_spec" and not _counting(child.values, joined=True):
@@ -196,6 +241,12 @@ def _serialise(value: object, write) -> None:
         write("]")
     else:
         write(f"{type(value).__name__}:{value!r}")
+
+
+def _describes(call: ast.AST) -> bool:
+    """Whether a node is a call that describes a setting or an option."""
+    callee = getattr(call, "func", None)
+    return getattr(callee, "attr", getattr(callee, "id", None)) in _DESCRIBED
 
 
 def _counting(items: list, joined: bool) -> list:

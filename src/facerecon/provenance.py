@@ -2,7 +2,8 @@
 
 A record names the stage, its settings, the package's version and commit, the seed and the ids (SHA-256 or name) of the
 inputs. It holds no time and no host name, so that equal runs give equal files. HDF5 files carry it as JSON in the root
-attribute `provenance`, JSON files under the key `provenance`, folders in `provenance.json`; weights in their card.
+attribute `provenance`, JSON files under the key `provenance`, folders in `provenance.json`; weights in their card;
+tables in a file beside them (`now.csv`: `now.provenance.json`).
 """
 
 import json
@@ -14,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facerecon import __version__
+from facerecon.artefacts import FOLDER_RECORD, atomic_file
 from facerecon.errors import InputError
 
 if TYPE_CHECKING:
     import h5py
 
 ATTRIBUTE = "provenance"
-FOLDER_FILE = "provenance.json"
+FOLDER_FILE = FOLDER_RECORD
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -60,8 +62,14 @@ def write_folder(folder: str | os.PathLike, record: Mapping[str, Any]) -> None:
     Path(folder, FOLDER_FILE).write_text(f"{text}\n", encoding="utf-8")
 
 
+def write_beside(path: str | os.PathLike, record: Mapping[str, Any]) -> None:
+    """Store the record of a table, which has no room for one, in `<stem>.provenance.json` beside it."""
+    with atomic_file(_beside(Path(path))) as temporary:
+        temporary.write_text(f"{json.dumps({ATTRIBUTE: record}, sort_keys=True, indent=2)}\n", encoding="utf-8")
+
+
 def read_provenance(path: str | os.PathLike) -> dict[str, Any]:
-    """The record of an HDF5 file, JSON file, safetensors file (from the card beside it) or folder of results.
+    """The record of an HDF5 file, JSON file, safetensors or CSV file (from what lies beside it) or folder of results.
 
     Raises InputError if the path does not exist or carries no record.
     """
@@ -74,6 +82,10 @@ def read_provenance(path: str | os.PathLike) -> dict[str, Any]:
         path = path.with_suffix(".json")
         if not path.is_file():
             raise InputError(f"{path}: no card beside the weights; copy it along with them")
+    if path.suffix == ".csv":
+        path = _beside(path)
+        if not path.is_file():
+            raise InputError(f"{path}: missing; a table's provenance lies beside it, copy it along")
     with open(path, "rb") as stream:
         is_hdf5 = stream.read(len(_HDF5_SIGNATURE)) == _HDF5_SIGNATURE
     record = _record_in_hdf5(path) if is_hdf5 else _record_in_json(path)
@@ -101,6 +113,10 @@ def source_commit() -> str:
         return answer.stdout.strip() if answer.returncode == 0 else "unknown"
     packaged = package / "COMMIT"
     return packaged.read_text(encoding="ascii").strip() if packaged.is_file() else "unknown"
+
+
+def _beside(path: Path) -> Path:
+    return path.with_suffix(".provenance.json")
 
 
 def _record_in_hdf5(path: Path) -> Any:

@@ -11,10 +11,11 @@ from typing import Any
 
 from facerecon.errors import InputError
 from facerecon.fingerprint import file_digest
+from facerecon.networks import CARRIED
 from facerecon.settings import GENERATED_DATASET, Settings
 from facerecon.systems.registry import SYSTEMS
+from facerecon.training.settings import FREE_SETTINGS
 
-CARRIED = "carried"
 RECONSTRUCTION, NETWORKS = "reconstruction", "networks"
 TRAINED_SUFFIX = "_trained"
 """A system's name with this suffix means that system with the weights that this run trains."""
@@ -75,6 +76,10 @@ class RunPlan:
         """Numbers of a dataset's shards."""
         return list(range(-(-self.photographs(dataset) // self.settings.preprocess.shard_size)))
 
+    def shard_size(self, dataset: str) -> int:
+        """Photographs in a shard: the setting, or less where the last shard would be much smaller than the others."""
+        return -(-self.photographs(dataset) // max(len(self.shards(dataset)), 1))
+
     def training_shards(self) -> list[str]:
         """All shards that systems are trained on."""
         names = self.settings.training_datasets
@@ -112,43 +117,60 @@ class RunPlan:
         """Threads of a training."""
         return getattr(self.settings.train, name).training.threads
 
+    def training_gpus(self, name: str) -> int:
+        """GPUs that a training needs: 1 if its network runs on one."""
+        return int(getattr(self.settings.train, name).training.device == "cuda")
+
     def training_settings(self, name: str) -> str:
-        """JSON of what `facerecon train NAME` is told: that network's or system's own settings, nothing else."""
+        """JSON of what `facerecon train NAME` is told: that network's or system's own settings, nothing else.
+
+        Without those that do not change the result (`free_training_options`).
+        """
         settings: dict[str, Any] = getattr(self.settings.train, name).model_dump(mode="json")
-        if name in SYSTEMS and self.is_trained("recognition"):
-            settings["task"]["recognition"] = self.network_weights("recognition")
-            if settings["task"]["initial_weights"] == CARRIED:
-                settings["task"]["initial_weights"] = self.network_weights("recognition")
-        if self.starting_weights(name):
-            settings["task"]["initial_trunk"] = self.network_weights("landmarks")
+        for setting in FREE_SETTINGS:
+            del settings["training"][setting]
+        # Carried weights go by no path, which would differ between machines.
+        read = {setting: path for setting, path in self._read_by_training(name).items() if _is_result(path)}
+        settings["task"].update(read)
         return json.dumps(settings, sort_keys=True, separators=(",", ":"))
 
-    def starting_weights(self, network: str) -> list[str]:
-        """Weights of this run that training an auxiliary network starts from: recognition's trunk is the landmarks'."""
-        starts = network == "recognition" and self.settings.train.recognition.task.initial_trunk == CARRIED
-        return [self.network_weights("landmarks")] if starts and self.is_trained("landmarks") else []
+    def free_training_options(self, name: str) -> str:
+        """Options of `facerecon train NAME` that do not change its result."""
+        training = getattr(self.settings.train, name).training
+        return " ".join(f"--{key.replace('_', '-')} {getattr(training, key)}" for key in sorted(FREE_SETTINGS))
 
-    def training_weights(self, system: str) -> list[str]:
-        """Weights that training a system reads."""
-        task = getattr(self.settings.train, system).task
-        named = (task.initial_weights, task.recognition, task.face_model)
-        given = [path for path in named if path and path != CARRIED]
-        return given if task.recognition else [*given, self.network_weights("recognition")]
+    def training_weights(self, name: str) -> list[str]:
+        """Files besides its data that training a network or system reads, each once."""
+        return list(dict.fromkeys(self._read_by_training(name).values()))
+
+    def _read_by_training(self, name: str) -> dict[str, str]:
+        """Setting of the task -> the file that it means in this run."""
+        task = getattr(self.settings.train, name).task
+        # Setting -> whose weights it takes if it names no file, and whether it does so when it is empty.
+        if name in SYSTEMS:
+            sources = {"initial_weights": ("recognition", False), "recognition": ("recognition", True)}
+        else:
+            sources = {"initial_trunk": ("landmarks", False)} if name == "recognition" else {}
+        read: dict[str, str] = {}
+        for setting, (network, always) in sources.items():
+            given = getattr(task, setting)
+            if given == CARRIED or (always and not given):
+                read[setting] = self.network_weights(network)
+            elif given:
+                read[setting] = given
+        return read
 
     def _photographs_listed(self, dataset: str) -> list[str]:
-        """Ids of the photographs of a dataset of the user's, as its manifest will have them."""
+        """Paths of the photographs of a dataset of the user's, in its manifest's order."""
         if dataset not in self._listings:
-            from facerecon.data.adapters import ADAPTERS
+            from facerecon.data.adapters import list_images
 
-            chosen, ids = self.settings.datasets[dataset], []
-            for folder in map(Path, chosen.folders):
-                rows = ADAPTERS[chosen.adapter](folder, dataset)
-                if not rows:
-                    raise InputError(
-                        f"datasets.{dataset}: {folder} has no photographs for the {chosen.adapter} adapter"
-                    )
-                ids += [row.id for row in rows]
-            self._listings[dataset] = ids
+            chosen = self.settings.datasets[dataset]
+            try:
+                rows = list_images(chosen.adapter, dataset, chosen.folders)
+            except InputError as error:
+                raise InputError(f"datasets.{dataset}: {error}") from None
+            self._listings[dataset] = [str(row.path) for row in rows]
         return self._listings[dataset]
 
 
@@ -160,9 +182,13 @@ def carried(network: str) -> str:
 
 
 def weights_id(*paths: str) -> str:
-    """Name and SHA-256 of those of these weights that no rule makes: a checkout changes their times.
+    """Name and SHA-256 of those of these files that no rule makes: a checkout changes their times.
 
-    Weights that the run trains, and missing ones, are left out: the workflow itself watches over those.
+    What the run makes, and missing files, are left out: the workflow itself watches over those.
     """
-    files = [Path(path) for path in paths if not path.startswith("results/")]
+    files = [Path(path) for path in paths if not _is_result(path)]
     return " ".join(f"{file.name}:{file_digest(file)[:20]}" for file in files if file.is_file())
+
+
+def _is_result(path: str) -> bool:
+    return path.startswith("results/")

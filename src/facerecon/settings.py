@@ -6,7 +6,6 @@ training loop and of each trainable thing lie beside their code and are put toge
 """
 
 import difflib
-import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
@@ -102,7 +101,8 @@ class PreprocessSettings(Section):
 
     shard_size: Positive = Field(150, description="photographs in a shard: one job a stage and shard")
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.25, description="a stage fails if it must reject more of a shard's photographs than this"
+        0.25,
+        description="a stage fails if it must reject more than this of a shard of 20 photographs or more; 1: never",
     )
 
 
@@ -128,7 +128,7 @@ class AmplitudePhaseTraining(Section):
         description="the loop",
     )
     task: AmplitudePhaseSettings = Field(
-        AmplitudePhaseSettings(initial_weights="carried", fit_steps=450), description="network and losses"
+        AmplitudePhaseSettings(initial_weights="carried", fit_steps=300), description="network and losses"
     )
 
 
@@ -228,11 +228,6 @@ def parse_settings(config: Mapping[str, Any], source: str = "config") -> Setting
         text = _unknown_key(unknown[0]["loc"]) if unknown else _bad_value(problems[0])
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise InputError(f"{source}: {text}{more}") from None
-
-
-def stage_json(section: BaseModel) -> str:
-    """A section as compact JSON with sorted keys: what a rule passes to its command."""
-    return json.dumps(section.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
 
 
 def setting_names(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:

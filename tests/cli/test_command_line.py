@@ -1,3 +1,4 @@
+import os
 import re
 import shlex
 import subprocess
@@ -10,9 +11,13 @@ import typer
 from typer.testing import CliRunner
 
 from facerecon import provenance
-from facerecon.cli import app, common, main
+from facerecon.cli import app, main
+from facerecon.cli.evaluate import Unit
 from facerecon.cli.reconstruct import _parse_box
 from facerecon.errors import InputError
+from facerecon.evaluate.geometric import now
+from facerecon.training import run as training_run
+from facerecon.training.trainer import TrainingResult
 
 GROUP = typer.main.get_command(app)
 
@@ -50,7 +55,8 @@ def test_all_commands_are_there() -> None:
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_help_has_examples_that_parse(words: tuple[str, ...]) -> None:
+def test_help_has_examples_that_parse(words: tuple[str, ...], tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)  # options name files to write, which must not be there
     answer = CliRunner().invoke(app, [*words, "--help"])
     assert answer.exit_code == 0
     _, _, examples = answer.output.partition("Examples:\n")
@@ -123,14 +129,6 @@ def test_the_installed_command_is_this_one() -> None:
     assert project["scripts"] == {"facerecon": "facerecon.cli:main"}
 
 
-def test_weights_options(tmp_path: Path) -> None:
-    file = tmp_path / "w.safetensors"
-    file.touch()
-    assert common.weights_path("detector", str(file)) == file
-    with pytest.raises(InputError, match="no such weights file"):
-        common.weights_path("detector", str(tmp_path / "none.safetensors"))
-
-
 @pytest.mark.parametrize(("text", "box"), [(None, None), ("1,2,3.5,4", (1, 2, 3.5, 4)), (" 1, 2 ,3,4", (1, 2, 3, 4))])
 def test_boxes(text: str | None, box: tuple[float, ...] | None) -> None:
     assert _parse_box(text) == box
@@ -146,3 +144,45 @@ def test_settings_are_refused_before_training(capsys) -> None:
     code, _, error = status(["train", "detector", "--settings", "{x", "--data", "x", "--out", "y"], capsys)
     assert code == 2
     assert "--settings: not JSON" in error
+
+
+def test_evaluate_now_passes_everything_on(monkeypatch, capsys, tmp_path) -> None:
+    seen = {}
+    monkeypatch.setattr(now, "run", lambda *arguments, **options: seen.update(arguments=arguments, **options))
+    command = f"evaluate now --benchmark b --predictions p --system s --out {tmp_path}/s.csv"
+    assert status(command.split(), capsys)[0] == 0
+    assert (seen["unit"], seen["strict"], seen["curves_csv"]) == ("mm", False, None)
+    assert status([*command.split(), "--unit", "cm", "--strict", "--curves", f"{tmp_path}/c.csv"], capsys)[0] == 0
+    assert (seen["unit"], seen["strict"], seen["curves_csv"]) == ("cm", True, tmp_path / "c.csv")
+    assert seen["arguments"] == (Path("b"), Path("p"), "s", tmp_path / "s.csv")
+    assert {unit.value for unit in Unit} == set(now.UNIT_TO_MM)
+
+
+@pytest.mark.parametrize(("finished", "expected"), [(True, 0), (False, 75)])
+def test_a_paused_training_has_a_status_of_its_own(monkeypatch, capsys, finished: bool, expected: int) -> None:
+    seen = {}
+
+    def run_training(*arguments, **options) -> TrainingResult:
+        seen.update(options)
+        return TrainingResult(finished, 1, Path("w"), {})
+
+    monkeypatch.setattr(training_run, "run_training", run_training)
+    command = "train detector --data x --out y --max-seconds-per-call 9 --checkpoint-seconds 5 --prefetch 0"
+    assert status(command.split(), capsys)[0] == expected
+    assert seen == {"max_seconds_per_call": 9.0, "checkpoint_seconds": 5.0, "prefetch": 0}
+
+
+def test_opencv_has_the_threads_of_its_job() -> None:
+    code = (
+        "from facerecon.cli import main\ntry:\n    main(['--version'])\nexcept SystemExit:\n    import cv2\n"
+        "    print(cv2.getNumThreads())"
+    )
+    counts = []
+    for threads in ("1", "2"):
+        environment = {**os.environ, "OMP_NUM_THREADS": threads}
+        environment.pop("OPENCV_FOR_THREADS_NUM", None)
+        answer = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        )
+        counts.append(answer.stdout.splitlines()[-1])
+    assert counts == ["1", "2"]

@@ -9,10 +9,10 @@ import pytest
 
 from facerecon.data.images import (
     decode_image,
+    decode_labels,
     encode_jpeg,
     encode_png,
     read_image,
-    read_labels,
     write_image,
 )
 from facerecon.errors import InputError
@@ -154,12 +154,10 @@ def test_absurd_and_tiny_sizes_are_refused(tmp_path):
     assert_refused(tmp_path / "dot.png", "too small")
 
 
-def test_labels_must_be_gray(tmp_path, picture):
-    write_image(tmp_path / "labels.png", picture[..., 0] % 19)
-    assert np.array_equal(read_labels(tmp_path / "labels.png"), picture[..., 0] % 19)
-    write_image(tmp_path / "colour.png", picture)
-    with pytest.raises(InputError, match="gray PNG"):
-        read_labels(tmp_path / "colour.png")
+def test_labels_must_be_gray(picture):
+    assert np.array_equal(decode_labels(encode_png(picture[..., 0] % 19), "labels"), picture[..., 0] % 19)
+    with pytest.raises(InputError, match="colour.*gray PNG"):
+        decode_labels(encode_png(picture), "colour")
 
 
 def test_only_pictures_are_written(tmp_path, picture):

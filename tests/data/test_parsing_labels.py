@@ -1,14 +1,11 @@
 """The class table is consistent with itself under mirroring."""
 
 import numpy as np
-import pytest
 
 from facerecon.data.parsing_labels import (
     FACE_CLASSES,
     MIRRORED,
     PARSING_CLASSES,
-    PARSING_COLOURS,
-    colour_labels,
     mirror_labels,
 )
 
@@ -24,13 +21,6 @@ def test_mirroring_twice_changes_nothing():
     labels = np.random.default_rng(0).integers(0, 19, (3, 5, 7)).astype(np.uint8)
     assert np.array_equal(mirror_labels(mirror_labels(labels)), labels)
     assert mirror_labels(np.array([[4, 0]], np.uint8)).tolist() == [[0, 5]]
-
-
-def test_colours_tell_all_classes_apart():
-    assert len({tuple(colour) for colour in PARSING_COLOURS.tolist()}) == len(PARSING_CLASSES) == 19
-    assert np.array_equal(colour_labels(np.array([[17]]))[0, 0], PARSING_COLOURS[17])
-    with pytest.raises(ValueError, match="0..18"):
-        colour_labels(np.array([[19]]))
 
 
 def test_face_classes_hold_no_occluder():

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import pickle
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -69,7 +71,7 @@ def test_batches_keep_order_and_repeats(paths):
 def test_splits(paths):
     assert ShardDataset(paths, split="validation").ids == ["0000", "0004"]
     train = ShardDataset(paths, split="train")
-    assert len(train) == 6 and train.load_batch([3])["identity"][0, 0] == 5 and train.subjects[3] == "2"
+    assert len(train) == 6 and train.load_batch([3])["identity"][0, 0] == 5
     with pytest.raises(InputError, match="no images of split 'test'"):
         ShardDataset(paths, split="test")
 
@@ -97,6 +99,51 @@ def test_pickled_datasets_hold_no_handles(paths):
     assert pickle.loads(pickle.dumps(dataset)).load_batch([5])["identity"][0, 0] == 5.0
 
 
+def test_data_sets_may_have_images_of_one_name(paths, tmp_path):
+    other = shard_table(0, 3)
+    other.columns["dataset"] = encode_strings(["mine"] * 3)
+    write_table(tmp_path / "mine.h5", other)
+    dataset = ShardDataset([*paths, tmp_path / "mine.h5"])
+    assert len(dataset) == 11 and dataset.ids[8:] == dataset.ids[:3]
+
+
+def test_a_shard_without_rows_is_passed_over(paths, tmp_path):
+    write_table(tmp_path / "empty.h5", shard_table(0, 0))
+    dataset = ShardDataset([tmp_path / "empty.h5", *paths])
+    assert len(dataset) == 8 and dataset.load_batch([0])["identity"][0, 0] == 0
+    with pytest.raises(InputError, match="empty.h5: the 1 shards hold no photographs, since every one was rejected"):
+        ShardDataset([tmp_path / "empty.h5"], split="train")
+
+
+FEW_FILES = """
+import resource, sys
+from facerecon.data.shards import ShardDataset
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+dataset = ShardDataset(sys.argv[1:])
+for _ in range(2):
+    batch = dataset.load_batch(range(len(dataset)))
+    assert batch["identity"][:, 0].tolist() == list(range(120))
+    assert batch["feature"].shape == (120, 16)
+"""
+
+
+def test_more_shards_than_files_may_be_open(tmp_path):
+    paths = [tmp_path / f"shard-{number}.h5" for number in range(120)]
+    table = shard_table(0, 1)
+    for number, path in enumerate(paths):
+        table.ids[0], table.columns["identity"][0, 0] = str(number), number
+        write_table(path, table)
+    subprocess.run([sys.executable, "-c", FEW_FILES, *map(str, paths)], check=True)
+
+
+def test_features_are_read_when_asked_for(paths):
+    dataset = ShardDataset(paths)
+    batch = dataset.load_batch([6, 1])
+    expected = [shard_table(5, 3).columns["feature"][1], shard_table(0, 5).columns["feature"][1]]
+    assert np.array_equal(batch["feature"], expected)
+
+
 def test_a_damaged_image_is_named(paths):
     with h5py.File(paths[0]) as file:
         at = file["image/data"].id.get_offset() + int(file["image/offsets"][2])
@@ -113,7 +160,7 @@ def test_files_that_do_not_belong_are_refused(paths, tmp_path):
     write_table(tmp_path / "other.h5", shard_table(10, 2, model="another"))
     with pytest.raises(InputError, match="other.h5: was made with another face model"):
         ShardDataset([*paths, tmp_path / "other.h5"])
-    with pytest.raises(InputError, match="0000 is in the shards twice"):
+    with pytest.raises(InputError, match="image 0000 of data set open is in .*shard-0.h5 too; give each shard once"):
         ShardDataset([*paths, paths[0]])
     with pytest.raises(InputError, match="no shard files"):
         ShardDataset([])

@@ -1,10 +1,23 @@
 """HDF5 tables: round trip, equal bytes, damage, wrong kinds."""
 
+import errno
+import fcntl
+import subprocess
+import sys
+
 import h5py
 import numpy as np
 import pytest
 
-from facerecon.data.tables import Rejection, Table, encode_strings, open_table, read_table, write_table
+from facerecon.data.tables import (
+    Rejection,
+    Table,
+    damage_named,
+    encode_strings,
+    open_table,
+    read_table,
+    write_table,
+)
 from facerecon.errors import InputError
 
 
@@ -92,6 +105,51 @@ def test_unreadable_files_are_named(tmp_path):
         path.write_bytes(part)
         with pytest.raises(InputError, match="t.h5: not a readable HDF5 file"):
             open_table(path, "example")
+
+
+TOO_MANY_FILES = """
+import os, resource, sys
+from facerecon.data.tables import open_table
+open_table(sys.argv[1], "example").close()
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1, hard))
+try:
+    open_table(sys.argv[1], "example")
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_too_many_open_files_are_no_damage(tmp_path):
+    write_table(tmp_path / "t.h5", example())
+    command = [sys.executable, "-c", TOO_MANY_FILES, str(tmp_path / "t.h5")]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert said == f"InputError {tmp_path}/t.h5: cannot be read (Too many open files); allow more with `ulimit -n`\n"
+
+
+def test_a_locked_file_is_no_damage(tmp_path):
+    write_table(tmp_path / "t.h5", example())
+    with open(tmp_path / "t.h5", "rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="cannot be read .Resource temporarily unavailable.; wait for what is wri"):
+            open_table(tmp_path / "t.h5", "example")
+    open_table(tmp_path / "t.h5", "example").close()
+
+
+def test_a_forbidden_file_is_no_damage(tmp_path, monkeypatch):
+    write_table(tmp_path / "t.h5", example())
+
+    def forbidden(path, mode):  # a test may run as root, whom nothing is forbidden
+        raise PermissionError(errno.EACCES, "Unable to synchronously open file (unable to open file: ...)")
+
+    monkeypatch.setattr(h5py, "File", forbidden)
+    with pytest.raises(InputError, match="t.h5: cannot be read .Permission denied.; change its permissions$"):
+        open_table(tmp_path / "t.h5", "example")
+
+
+def test_a_failing_disk_is_no_damage(tmp_path):
+    with pytest.raises(InputError, match="t.h5: cannot be read .Input/output error.$"), damage_named("t.h5"):
+        raise OSError(errno.EIO, "Can't synchronously read data (file read failed: ...)")
 
 
 def test_another_schema_is_refused(tmp_path):

@@ -10,6 +10,8 @@ from facerecon.networks.landmarks import load_landmark_network, predict_landmark
 from facerecon.networks.parsing import load_parsing
 from facerecon.networks.recognition import load_recognition
 from facerecon.networks.weights import carried_weights, read_card
+from facerecon.synthesis.backgrounds import PICTURES
+from facerecon.training.tasks.backgrounds import COLOUR_PICTURES, GRAY_PICTURES
 
 LOADERS = {
     "detector": load_detector,
@@ -41,10 +43,18 @@ def test_astronaut_is_found_and_the_rest_is_not():
     assert len(found) >= 1
     x0, y0, x1, y1 = found[0].box
     assert abs((x0 + x1) / 2 - 222) < 20 and abs((y0 + y1) / 2 - 125) < 25 and 60 < y1 - y0 < 130
+    # Neither backgrounds of training nor of choosing the threshold; coffee was, and shows that it was learned.
+    left, right, _ = skimage.data.stereo_motorcycle()
+    held_out = [left, right, left[:, ::-1], skimage.data.microaneurysms(), skimage.data.checkerboard()]
     noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
-    empty = [skimage.data.chelsea(), skimage.data.coffee(), np.full((300, 400, 3), 128, np.uint8), noise]
-    for picture in empty:
+    for picture in (*held_out, np.full((300, 400, 3), 128, np.uint8), noise, skimage.data.coffee()):
         assert detect_faces(picture, detector, verifier=landmarks) == []
+
+
+def test_held_out_pictures_are_held_out():
+    """The pictures without faces above that count as unseen are in neither list that photographs are made from."""
+    used = {*COLOUR_PICTURES, *GRAY_PICTURES, *PICTURES}
+    assert "coffee" in used and used.isdisjoint({"astronaut", "stereo_motorcycle", "microaneurysms", "checkerboard"})
 
 
 def test_astronaut_landmarks_lie_on_her_eyes_and_mouth():

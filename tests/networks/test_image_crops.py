@@ -1,7 +1,9 @@
+import cv2
 import numpy as np
 import pytest
 
 from facerecon.errors import InputError
+from facerecon.geometry.crop import CropTransform
 from facerecon.networks.image_crops import (
     apply_matrix,
     crop_matrix,
@@ -48,6 +50,30 @@ def test_warp_does_not_alias():
     stripes[:, ::2] = 255
     warped = warp(stripes, crop_matrix(np.array([64.0, 64.0]), 128.0, 16), 16)
     assert np.abs(warped[2:-2, 2:-2].astype(int) - 127).max() <= 12
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.75, 1.6])
+def test_warp_agrees_with_the_standard_crop(scale):
+    """Where neither turns nor mirrors, the two crops differ by how finely they average first: about a gray level."""
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    photo = cv2.resize(noise, (600, 600), interpolation=cv2.INTER_CUBIC)
+    standard = CropTransform(scale, (112.0 - scale * 290.3, 112.0 - scale * 310.8))
+    matrix = np.column_stack([scale * np.eye(2), standard.offset])
+    ours = warp(photo, matrix, 224, cv2.BORDER_CONSTANT)
+    inner = (slice(32, -32),) * 2
+    difference = np.abs(ours[inner].astype(int) - standard.warp(photo)[inner])
+    assert difference.mean() < 1.0 and difference.max() <= 10
+    assert ours[inner].std() > 30
+
+
+def test_nearest_keeps_classes_and_follows_the_image():
+    labels = np.zeros((500, 500), np.uint8)
+    cv2.circle(labels, (250, 200), 60, 17, -1)
+    matrix = crop_matrix(np.array([240.0, 190.0]), 280.0, 224, angle=0.2, flip=True)
+    crop = warp(labels, matrix, 224, nearest=True)
+    soft = warp((labels > 0).astype(np.float32), matrix, 224)
+    assert set(np.unique(crop)) == {0, 17}
+    assert np.mean((crop > 0) != (soft > 0.5)) < 0.005
 
 
 def test_require_rgb():

@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from facerecon.errors import InputError
-from facerecon.networks.weights import CARRIED_NAMES, carried_weights, load_weights, read_card, save_weights
+from facerecon.networks import CARRIED
+from facerecon.networks.weights import (
+    CARRIED_NAMES,
+    carried_weights,
+    load_weights,
+    read_card,
+    save_weights,
+    weights_file,
+)
 
 MODEL = "a" * 64
 
@@ -102,3 +110,12 @@ def test_carried_weights_are_found_by_name():
             assert "missing" in str(error)
         else:
             load_weights(path)
+
+
+def test_an_option_means_a_file_or_the_carried_weights(tmp_path):
+    file = tmp_path / "w.safetensors"
+    file.touch()
+    assert weights_file("detector", str(file)) == file
+    assert weights_file("detector", CARRIED) == weights_file("detector") == carried_weights("detector")
+    with pytest.raises(InputError, match=r"none\.safetensors: no such weights file; name one, or `carried`"):
+        weights_file("detector", tmp_path / "none.safetensors")

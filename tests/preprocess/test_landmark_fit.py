@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from facerecon.geometry.cameras import head_to_camera, project_standard_crop
 from facerecon.geometry.rotations import euler_to_matrix
 from facerecon.preprocess.landmark_fit import (
     FaceFit,
     LandmarkBasis,
     fit_landmarks,
     landmark_sigma,
-    project_landmarks,
 )
 
 
@@ -37,6 +37,13 @@ def faces(basis: LandmarkBasis, count: int, spread: float = 1.0) -> FaceFit:
     spread_mm = torch.randn(count, 3, generator=generator) * torch.tensor([3, 3, 30])
     translation = torch.tensor([3.0, -4.0, 1000.0]) + spread_mm
     return FaceFit(coefficients[:, :20], coefficients[:, 20:], angles, translation.double(), torch.zeros(count))
+
+
+def project_landmarks(fit: FaceFit, basis: LandmarkBasis, size: int = 224) -> torch.Tensor:
+    """Landmarks (B, 68, 3) of faces: x, y in pixels of the standard crop, z in mm from the camera."""
+    shape = basis.shape(fit.coefficients.double())
+    camera = head_to_camera(shape, euler_to_matrix(fit.rotation.double()), fit.translation.double())
+    return project_standard_crop(camera, size)
 
 
 def test_pose_of_the_mean_face_is_recovered(basis):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
-from portraits import KnowingNetworks, render_portrait
+from portraits import KnowingNetworks, crop_mask, render_portrait
 
 from facerecon.data.images import write_image
 from facerecon.data.manifest import read_manifest, save_manifest, write_manifest
@@ -82,14 +82,14 @@ def test_the_chain_ends_in_a_shard_that_training_reads(chain, networks):
         assert batch["crop_scale"][k] == pytest.approx(crop.scale, rel=1e-6)
         error = np.abs(batch["image"][k].astype(int) - crop.warp(portrait.image))
         assert error.mean() < 2.0
-        assert np.array_equal(batch["labels"][k], crop.warp_labels(portrait.mask.astype(np.uint8)))
-        assert np.abs(batch["rotation"][k] - portrait.parameters.rotation.numpy()).max() < 0.12
+        assert np.array_equal(batch["labels"][k], crop_mask(crop, portrait.mask))
+        assert np.abs(batch["rotation"][k] - portrait.parameters.rotation[0].numpy()).max() < 0.12
     assert batch["confidence"] == pytest.approx(np.full((4, 68), 0.8))
     assert np.linalg.norm(batch["feature"], axis=1) == pytest.approx(np.ones(4), rel=1e-5)
 
 
 def test_synthetic_photographs_bring_their_true_shape(chain, networks, tmp_path):
-    rows = read_manifest(chain / "manifest.csv").rows
+    rows = read_manifest(chain / "manifest.csv")
     with h5py.File(tmp_path / "ground_truth.h5", "w") as file:
         file.attrs["face_model_sha256"] = networks.model.sha256
         file["identity"] = np.full((4, 80), 0.25, np.float32)
@@ -115,7 +115,7 @@ def test_what_was_left_out_is_told_with_its_reason(chain):
     for name, kind in (("landmarks", "landmarks"), ("masks", "masks"), ("fit", "fit"), ("shard", "shard")):
         rejected = {row.id: row for row in read_table(chain / f"{name}.h5", kind).rejected}
         assert set(rejected) == {"sky", "torn"}
-        assert rejected["sky"].stage == "landmarks" and "no face" in rejected["sky"].reason
+        assert rejected["sky"].stage == "landmarks" and rejected["sky"].reason == "no face was found"
         assert "truncated" in rejected["torn"].reason and str(chain) not in rejected["torn"].reason
 
 
@@ -128,12 +128,32 @@ def test_equal_runs_give_equal_files_that_say_where_they_come_from(chain, folder
 
 
 def test_too_many_rejections_fail_the_stage_and_leave_no_file(folder, networks):
-    with pytest.raises(InputError, match="2 of 6 images rejected, limit 20%.*no face was found"):
-        run_all(folder, networks, limit=0.2)
+    rows = read_manifest(folder / "manifest.csv")
+    sky = next(row for row in rows if row.id == "sky")
+    save_manifest([*rows, *(replace(sky, id=f"sky{number}") for number in range(14))], folder / "manifest.csv")
+    with pytest.raises(InputError, match="16 of 20 images rejected, limit 75%.*15 x no face was found"):
+        landmarks.run(folder / "manifest.csv", 0, 20, folder / "landmarks.h5", None, 0.75, finder=networks.finder)
     assert not (folder / "landmarks.h5").exists()
-    with pytest.raises(InputError, match="6 of 6"):
-        blind = KnowingNetworks(networks.model, []).finder
-        landmarks.run(folder / "manifest.csv", 0, 6, folder / "landmarks.h5", max_rejected_fraction=1.0, finder=blind)
+    landmarks.run(folder / "manifest.csv", 0, 20, folder / "landmarks.h5", None, 0.8, finder=networks.finder)
+    assert len(read_table(folder / "landmarks.h5", "landmarks").ids) == 4
+
+
+def test_a_small_shard_of_nothing_but_rejected_photographs_goes_through_all_stages(chain, tmp_path, networks, capsys):
+    shutil.copytree(chain, tmp_path, dirs_exist_ok=True)
+    landmarks.run(tmp_path / "manifest.csv", 1, 4, tmp_path / "landmarks.h5", None, 0.0, finder=networks.finder)
+    assert "manifest.csv, shard 1: 2 of 2 images rejected: 1 x no face was found" in capsys.readouterr().err
+    parsing.run(tmp_path / "manifest.csv", tmp_path / "landmarks.h5", tmp_path / "masks.h5", parse=networks.parse)
+    fit.run(tmp_path / "landmarks.h5", tmp_path / "fit.h5")
+    tables = [tmp_path / f"{name}.h5" for name in ("landmarks", "masks", "fit")]
+    shard.run(tmp_path / "manifest.csv", *tables, tmp_path / "empty.h5", embed=embed)
+    empty, full = read_table(tmp_path / "empty.h5", "shard"), read_table(chain / "shard.h5", "shard")
+    assert empty.ids == [] and {row.id for row in empty.rejected} == {"sky", "torn"}
+    assert empty.columns.keys() == full.columns.keys() and empty.blobs.keys() == full.blobs.keys()
+    for name, values in full.columns.items():
+        same = name == "feature" or empty.columns[name].shape[1:] == values.shape[1:]
+        assert same and empty.columns[name].dtype.kind == values.dtype.kind
+    assert empty.columns["feature"].shape == (0, 512)
+    assert len(ShardDataset([tmp_path / "empty.h5", chain / "shard.h5"])) == 4
 
 
 def test_a_crop_without_skin_is_rejected(folder, networks):

@@ -28,12 +28,24 @@ def test_an_untrained_regressor_gives_the_mean_face_in_front_of_the_camera(tmp_p
     }
     save_weights(tmp_path / "a.safetensors", network.state_dict(), card)
     found = load_regressor(tmp_path / "a.safetensors", model)(CROP)
-    assert found.identity.shape == (80,) and found.expression.shape == (64,) and found.albedo.shape == (80,)
-    assert found.translation.tolist() == [0.0, 0.0, 1000.0] and not found.rotation.any() and not found.identity.any()
-    assert found.light.shape == (9, 3) and (found.light == found.light[:, :1]).all() and found.light[0, 0] > 0
+    assert [part.shape for part in found[:3]] == [(1, 80), (1, 64), (1, 80)]
+    assert found.translation.tolist() == [[0.0, 0.0, 1000.0]] and not found.rotation.any() and not found.identity.any()
+    assert found.light.shape == (1, 9, 1) and found.light[0, 0, 0] > 0
     save_weights(tmp_path / "b.safetensors", network.state_dict(), {**card, "face_model_sha256": "0" * 64})
     with pytest.raises(InputError, match="face model"):
         load_regressor(tmp_path / "b.safetensors", model)
+
+
+def test_weights_for_another_camera_are_refused(tmp_path):
+    model, settings = load_face_model(level=1), NetworkSettings(camera="scaled_orthographic")
+    card = {
+        "name": "amplitude_phase",
+        "face_model_sha256": model.sha256,
+        "settings": {"network": settings.model_dump()},
+    }
+    save_weights(tmp_path / "a.safetensors", CoefficientNetwork(model.dimensions, settings).state_dict(), card)
+    with pytest.raises(InputError, match=r"a\.safetensors: trained with camera scaled_orthographic"):
+        load_regressor(tmp_path / "a.safetensors", model)
 
 
 def test_a_parser_gives_a_class_a_pixel(tmp_path):

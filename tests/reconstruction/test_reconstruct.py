@@ -1,5 +1,8 @@
 """`reconstruct_photos`: files, errors, names; with networks that know the answers."""
 
+import hashlib
+import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,14 +10,20 @@ import pytest
 import trimesh
 from portraits import KnowingNetworks, render_portrait
 
+from facerecon.artefacts import sha256_file
 from facerecon.data.images import encode_jpeg, read_image, write_image
 from facerecon.errors import InputError
 from facerecon.morphable.storage import load_face_model
+from facerecon.networks.weights import carried_weights
 from facerecon.preprocess.landmark_fit import LandmarkBasis
+from facerecon.provenance import read_provenance
 from facerecon.reconstruct import folder_names, reconstruct_photos
 from facerecon.reconstruction.face import Reconstructor
 
-FILES = ["albedo.png", "mesh.glb", "mesh.mtl", "mesh.obj", "overlay.png", "reconstruction.npz", "texture.png"]
+FILES = [
+    "albedo.png", "mesh.glb", "mesh.mtl", "mesh.obj", "overlay.png", "provenance.json", "reconstruction.npz",
+    "texture.png",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +58,11 @@ def test_the_numbers_are_the_portraits(made, networks):
     portrait, folder = made
     with np.load(folder / "reconstruction.npz") as arrays:
         found = dict(arrays)
-    truth = networks.model.decode(portrait.parameters.identity[None], portrait.parameters.expression[None])[0].numpy()
+    truth = networks.model.decode(portrait.parameters.identity, portrait.parameters.expression)[0].numpy()
     assert np.sqrt(((found["vertices"] - truth) ** 2).sum(-1).mean()) < 1.0
     assert np.abs(found["landmarks_3d"][:, :2] - portrait.landmarks).max() < 1.0
     assert np.array_equal(found["landmarks_2d"], portrait.landmarks)
-    assert found["rotation"] == pytest.approx(portrait.parameters.rotation.numpy(), abs=0.03)
+    assert found["rotation"] == pytest.approx(portrait.parameters.rotation[0].numpy(), abs=0.03)
     assert {"uv", "triangles", "identity", "expression", "albedo", "light", "translation", "box"} < set(found)
 
 
@@ -98,9 +107,7 @@ def test_refinement_mends_a_wrong_pose(networks, reconstructor):
 
     def wrong(crop):
         right = networks.regress(crop)
-        return right.__class__(
-            **{**right.__dict__, "rotation": right.rotation + 0.15, "translation": right.translation + 8.0}
-        )
+        return right._replace(rotation=right.rotation + 0.15, translation=right.translation + 8.0)
 
     tools = Reconstructor(networks.model, reconstructor.basis, networks.finder, wrong, networks.parse)
     errors = []
@@ -121,7 +128,7 @@ def write_bad_files(folder, networks) -> dict[str, str]:
     (folder / "letter.txt").write_text("Dear reader,\nthis is no photograph.\n")
     (folder / "album").mkdir()
     return {
-        str(folder / "sky.png"): "no face was found",
+        str(folder / "sky.png"): "no face was found; if there is one, give its box with --box",
         str(folder / "noise.png"): "no face was found",
         str(folder / "cut.jpg"): "truncated",
         str(folder / "empty.jpg"): "empty",
@@ -191,3 +198,37 @@ def test_an_unusable_output_is_refused(tmp_path, networks, reconstructor):
         reconstruct_photos([tmp_path / "a.png"], tmp_path / "out", reconstructor=reconstructor)
     with pytest.raises(InputError, match="no photographs"):
         reconstruct_photos([], tmp_path / "o", reconstructor=reconstructor)
+
+
+def test_only_own_folders_are_replaced(tmp_path, networks, reconstructor):
+    (tmp_path / "anna").mkdir()
+    write_image(tmp_path / "anna" / "anna.png", networks.portraits[0].image)
+    before = (tmp_path / "anna" / "anna.png").read_bytes()
+    with pytest.raises(InputError, match="anna: exists and was not written by facerecon; choose another --out"):
+        reconstruct_photos([tmp_path / "anna" / "anna.png"], tmp_path, reconstructor=reconstructor)
+    assert (tmp_path / "anna" / "anna.png").read_bytes() == before
+    for size in (64, 96):
+        paths = [tmp_path / "anna" / "anna.png"]
+        assert reconstruct_photos(paths, tmp_path / "out", texture_size=size, reconstructor=reconstructor) == []
+        assert read_image(tmp_path / "out" / "anna" / "texture.png").shape[0] == size
+    write_image(tmp_path / "out" / "anna" / "overlay.png", networks.portraits[0].image)
+    with pytest.raises(InputError, match="would be replaced"):
+        reconstruct_photos([tmp_path / "out" / "anna" / "anna.png"], tmp_path / "out", reconstructor=reconstructor)
+
+
+def test_the_record_names_photograph_model_and_weights(tmp_path, networks, reconstructor):
+    write_image(tmp_path / "anna.png", networks.portraits[0].image)
+    tools = replace(reconstructor, sha256={"amplitude_phase": "12ab"})
+    reconstruct_photos([tmp_path / "anna.png"], tmp_path / "out", texture_size=64, reconstructor=tools)
+    record = read_provenance(tmp_path / "out" / "anna")
+    photograph = hashlib.sha256((tmp_path / "anna.png").read_bytes()).hexdigest()
+    assert record["inputs"] == {
+        "photograph": photograph, "face_model": networks.model.sha256, "amplitude_phase": "12ab",
+    }  # fmt: skip
+    with np.load(tmp_path / "out" / "anna" / "reconstruction.npz") as arrays:
+        assert json.loads(str(arrays["provenance"])) == record
+
+
+def test_what_is_loaded_is_recorded_and_what_is_put_in_is_not(networks):
+    loaded = Reconstructor.load(level=1, finder=networks.finder, regress=networks.regress).sha256
+    assert loaded == {"parsing": sha256_file(carried_weights("parsing"))}

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from portraits import LIGHT, render_portrait
+from portraits import LIGHT, crop_mask, render_portrait
 
-from facerecon.geometry.cameras import head_to_camera, project_perspective, standard_focal
+from facerecon.geometry.cameras import head_to_camera, project_standard_crop, standard_focal
 from facerecon.geometry.crop import crop_transform
 from facerecon.geometry.rotations import euler_to_matrix
 from facerecon.morphable.storage import load_face_model
@@ -27,23 +27,22 @@ def textured(model, portrait, paint=None, hidden=None, size=SIZE) -> FaceTexture
     found = portrait.parameters
     transform = crop_transform(portrait.landmarks, LandmarkBasis.of(model).mean.numpy())
     crop = transform.warp(portrait.image)
-    face = transform.warp_labels(portrait.mask.astype(np.uint8)).astype(np.float32)
+    face = crop_mask(transform, portrait.mask).astype(np.float32)
     if paint is not None:
         crop[hidden] = paint
         face[hidden] = 0.0
     with torch.no_grad():
-        vertices = model.decode(found.identity[None], found.expression[None])
+        vertices = model.decode(found.identity, found.expression)
         rotation = euler_to_matrix(found.rotation)
-        placed = head_to_camera(vertices, rotation[None], found.translation[None])
-        pixels = project_perspective(placed, standard_focal(224), (112.0, 112.0))[0]
+        pixels = project_standard_crop(head_to_camera(vertices, rotation, found.translation))[0]
         albedo = model.decode_albedo(torch.zeros(1, 80))[0]
         view = View(crop, face, pixels, standard_focal(224))
-        return complete_texture(view, vertices[0], rotation, albedo, LIGHT, model.topology, size)
+        return complete_texture(view, vertices[0], rotation[0], albedo, LIGHT, model.topology, size)
 
 
 def true_albedo(model, portrait) -> tuple[np.ndarray, np.ndarray]:
     with torch.no_grad():
-        albedo = model.decode_albedo(portrait.parameters.albedo[None])[0].clamp(0.02, 0.95)
+        albedo = model.decode_albedo(portrait.parameters.albedo)[0].clamp(0.02, 0.95)
     covered, values = uv_surface(model.topology.uv, model.topology.triangles, albedo, SIZE)
     return covered.numpy(), 255 * linear_to_srgb(values.numpy())
 

@@ -33,6 +33,16 @@ def test_the_curve_is_drawn_the_same_each_time(tmp_path: Path) -> None:
     assert (tmp_path / "b.png").read_bytes() != (tmp_path / "figures" / "a.png").read_bytes()
 
 
+def test_the_fixed_weight_part_is_drawn_beside_the_total(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,loss,objective\n1,4,2\n2,1,1\n")
+    training_curve(path, tmp_path / "both.png")
+    path.write_text("step,loss\n1,4\n2,1\n")
+    training_curve(path, tmp_path / "total.png")
+    both, total = (cv2.imread(str(tmp_path / name)) for name in ("both.png", "total.png"))
+    assert (both[:400] != total[:400]).any()
+
+
 def test_a_run_with_the_total_loss_alone(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     path.write_text("step,loss\n1,2\n")

@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from facerecon.artefacts import sha256_file
 from facerecon.errors import InputError
 from facerecon.evaluate.geometric.now import COLUMNS
+from facerecon.provenance import provenance_record, read_provenance, write_beside
 from facerecon.report.tables import merge_now
 
 
@@ -27,6 +29,15 @@ def test_rows_keep_their_order_and_their_digits(tmp_path: Path) -> None:
     assert lines[0] == "system,variant,protocol,challenge,median_mm,mean_mm,std_mm,scans,failed,vertices"
     assert lines[1] == "beta,metrical,official,all,1.230000,1.5,0.9,80,0,123456"
     assert [line.split(",")[0] for line in lines[1:]] == ["beta", "gamma", "alpha"]
+
+
+def test_the_table_says_which_evaluations_and_benchmark_it_is_of(tmp_path: Path) -> None:
+    files = [evaluation(tmp_path, "a", ["alpha"]), evaluation(tmp_path, "b", ["beta"])]
+    write_beside(files[0], provenance_record("evaluate.now", inputs={"benchmark": "12ab"}))
+    merge_now(files, tmp_path / "now_eval.csv")
+    inputs = read_provenance(tmp_path / "now_eval.csv")["inputs"]
+    assert inputs["a"] == sha256_file(files[0]) != inputs["b"]
+    assert (inputs["benchmark of a"], inputs["benchmark of b"]) == ("12ab", "unknown")
 
 
 def test_one_file_is_copied_byte_for_byte(tmp_path: Path) -> None:

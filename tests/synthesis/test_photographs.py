@@ -12,6 +12,7 @@ from facerecon.errors import InputError
 from facerecon.geometry.cameras import head_to_camera, project_perspective
 from facerecon.geometry.rotations import euler_to_matrix
 from facerecon.morphable.storage import load_face_model
+from facerecon.synthesis import photographs
 from facerecon.synthesis.head_surface import CLASS, load_head_surface
 from facerecon.synthesis.person import sample_person
 from facerecon.synthesis.photographs import (
@@ -24,6 +25,7 @@ from facerecon.synthesis.photographs import (
     write_photographs,
 )
 from facerecon.synthesis.randomness import BENCHMARK_DOMAIN, TRAINING_DOMAIN, stream
+from facerecon.synthesis.rendering import Camera, Rendering
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +113,28 @@ def test_far_side_of_a_profile_is_hidden(surface, model):
     # The nose points to the image's right: the subject's left half is hidden.
     assert photograph.visible[:8].mean() > 0.6 and photograph.visible[9:17].mean() < 0.4
     assert photograph.landmarks[30, 0] > photograph.landmarks[0, 0]
+
+
+@pytest.mark.parametrize("outside", [(-0.6, 40.0), (40.0, -0.01), (96.0, 40.0)])
+def test_a_landmark_just_outside_the_photograph_is_not_visible(monkeypatch, surface, model, outside):
+    """Nothing covers these points: a plane of skin far behind them fills the picture."""
+    rng = stream(1, TRAINING_DOMAIN, 2)
+    person = sample_person(rng, surface)
+    occasion = replace(sample_occasion(rng, surface.generator.expression_names), occluders=0, loose_hair=False)
+
+    def project(camera: Camera, points: np.ndarray) -> np.ndarray:
+        return np.tile(np.float32([*outside, 500.0]), (len(points), 1)) + np.float32([[0, 0, 0], *[[10, 10, 0]] * 67])
+
+    def covered(surface, person, head, extras, camera, light, size) -> Rendering:
+        square = np.ones((size, size))
+        skin = np.full((size, size), CLASS["skin"], np.uint8)
+        return Rendering(np.full((size, size, 3), 0.2, np.float32), skin, square > 0, 900.0 * square)
+
+    monkeypatch.setattr(Camera, "project", project)
+    monkeypatch.setattr(photographs, "render_scene", covered)
+    visible = take_photograph(rng, surface, model, person, occasion, 96).visible
+    assert not visible[0]
+    assert visible[1:].all() == (outside[0] < 86)
 
 
 def test_identities_of_training_and_benchmark_come_from_different_streams():

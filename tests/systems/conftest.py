@@ -8,8 +8,9 @@ import torch
 
 from facerecon.data.images import encode_jpeg, encode_png
 from facerecon.data.tables import Table, encode_strings, write_table
+from facerecon.morphable.parameters import FaceParameters
 from facerecon.morphable.storage import load_face_model
-from facerecon.systems.amplitude_phase.model import Coefficients, FaceDecoder
+from facerecon.systems.amplitude_phase.model import FaceDecoder
 
 SIZE = 224
 
@@ -22,13 +23,13 @@ def draw_coefficients(count, seed=0, spread=0.6):
 
     light = torch.zeros(count, 9)
     light[:, 0], light[:, 2] = 2.5, 0.6
-    return Coefficients(
+    return FaceParameters(
         identity=normal(80, spread),
         expression=normal(64, 0.3 * spread),
         albedo=normal(80, spread),
         rotation=normal(3, 0.15),
         translation=torch.tensor([0.0, 0.0, 1000.0]) + normal(3, 4.0),
-        light=light + normal(9, 0.05),
+        light=(light + normal(9, 0.05))[..., None],
     )
 
 

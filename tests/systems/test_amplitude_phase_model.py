@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from facerecon.errors import InputError
+from facerecon.geometry.cameras import project_standard_crop
+from facerecon.geometry.spherical_harmonics import sh_basis
+from facerecon.morphable.parameters import FaceParameters
 from facerecon.networks.weights import save_weights
 from facerecon.systems.amplitude_phase.model import (
     AmplitudePhase,
     CoefficientNetwork,
-    Coefficients,
     FaceDecoder,
     load_system,
     resize_crops,
@@ -42,13 +44,9 @@ def test_the_start_is_the_mean_face_in_the_middle(face_model):
 
 
 def test_the_starting_light_shades_frontal_surfaces_by_one(face_model):
-    network = CoefficientNetwork(face_model.dimensions, NetworkSettings()).eval()
-    coefficients = network(torch.rand(1, 3, 112, 112))
-    decoder = FaceDecoder(face_model, 112)
-    image, mask = decoder.render(decoder.reconstruct(coefficients))
-    brightest = decoder.reconstruct(coefficients).colours[0]
-    assert 0.3 < image.permute(0, 2, 3, 1)[mask].mean() < 0.9 and brightest.max() <= 1.05
-    assert 0.2 < mask.float().mean() < 0.8
+    light = CoefficientNetwork(face_model.dimensions, NetworkSettings()).eval()(torch.rand(1, 3, 112, 112)).light
+    normals = torch.tensor([[0.0, 0, 1], [1, 0, 0], [0, 1, 0], [0, 0, -1]])
+    torch.testing.assert_close((sh_basis(normals) @ light)[0, :, 0], torch.tensor([1.0, 0.7, 0.7, 0.4]))
 
 
 def test_coefficients_have_the_model_s_sizes(network):
@@ -59,7 +57,7 @@ def test_coefficients_have_the_model_s_sizes(network):
         "albedo": (2, 80),
         "rotation": (2, 3),
         "translation": (2, 3),
-        "light": (2, 9),
+        "light": (2, 9, 1),
     }
 
 
@@ -80,10 +78,10 @@ def test_uint8_and_float_crops_agree(network, face_model):
     assert torch.allclose(system.predict(crops).identity, system.predict(as_float).identity, atol=1e-6)
 
 
-def test_known_places(face_model):
+def test_known_places():
     # Camera frame: x right, y down, z away. 1.015 px/mm at the standard distance.
     points = torch.tensor([[[0.0, 0.0, 1000.0], [10.0, 0.0, 1000.0], [0.0, 10.0, 1000.0], [10.0, 0.0, 500.0]]])
-    pixels = FaceDecoder(face_model, 224).project(points)[0]
+    pixels = project_standard_crop(points)[0]
     assert pixels[0].tolist() == [112, 112, 1000]
     assert pixels[1, :2].tolist() == pytest.approx([122.15, 112])
     assert pixels[2, :2].tolist() == pytest.approx([112, 122.15])
@@ -101,7 +99,7 @@ def test_a_frontal_face_stands_upright_with_its_left_on_the_right(face_model, dr
 
 def test_light_is_given_in_the_viewer_s_frame(face_model, draw):
     def mean_colours(axis):
-        light = torch.zeros(1, 9)
+        light = torch.zeros(1, 9, 1)
         light[0, 0], light[0, axis] = 2.0, 1.0
         image, mask = decoder.render(decoder.reconstruct(frontal._replace(light=light)))
         image = torch.where(mask[:, None], image, torch.nan)
@@ -116,12 +114,28 @@ def test_light_is_given_in_the_viewer_s_frame(face_model, draw):
     assert upper > lower + 0.02 and abs(left - right) < 0.02
 
 
-def test_cameras_agree_at_the_standard_distance_and_not_elsewhere(face_model):
-    points = torch.tensor([[[30.0, 40.0, 1000.0], [30.0, 40.0, 950.0]]])
-    perspective = FaceDecoder(face_model, 224).project(points)[0]
-    parallel = FaceDecoder(face_model, 224, "scaled_orthographic").project(points)[0]
-    assert torch.allclose(perspective[0], parallel[0], atol=1e-3)
-    assert (perspective[1, :2] - parallel[1, :2]).norm() > 2 and torch.allclose(parallel[0, :2], parallel[1, :2])
+def test_cameras_agree_on_a_flat_face_and_not_in_depth(face_model, draw):
+    """Both scale a face by 1 / distance; only perspective sees its near parts larger."""
+    for distance in (500.0, 1000.0):
+        coefficients = draw(1)._replace(translation=torch.tensor([[20.0, -10.0, distance]]))
+        perspective = FaceDecoder(face_model, 224).reconstruct(coefficients).pixels[0]
+        parallel = FaceDecoder(face_model, 224, "scaled_orthographic").reconstruct(coefficients).pixels[0]
+        relative = (perspective[:, :2] - 112) / (parallel[:, :2] - 112)
+        flat = (parallel[:, 2] - distance).abs() < 0.5
+        torch.testing.assert_close(relative, (distance / parallel[:, 2:]).expand_as(relative), rtol=1e-3, atol=1e-3)
+        assert flat.any() and (perspective - parallel)[~flat].abs().max() > 2
+
+
+def test_a_face_at_twice_the_distance_is_half_as_wide(face_model, draw):
+    for camera, tolerance in (("scaled_orthographic", 1e-4), ("perspective", 0.05)):
+        decoder = FaceDecoder(face_model, 224, camera)
+        near, far = (
+            decoder.reconstruct(draw(1)._replace(translation=torch.tensor([[0.0, 0.0, z]]))).pixels[0, :, 0]
+            for z in (1000.0, 2000.0)
+        )
+        assert (torch.aminmax(far).max - 112).item() == pytest.approx(
+            0.5 * (torch.aminmax(near).max - 112).item(), rel=tolerance
+        )
 
 
 def test_half_the_size_halves_the_pixels(face_model, draw):
@@ -133,7 +147,7 @@ def test_half_the_size_halves_the_pixels(face_model, draw):
 
 
 def test_gradients_reach_every_coefficient(face_model, draw):
-    coefficients = Coefficients(*(values.requires_grad_() for values in draw(1)))
+    coefficients = FaceParameters(*(values.requires_grad_() for values in draw(1)))
     decoder = FaceDecoder(face_model, 112)
     image, _ = decoder.render(decoder.reconstruct(coefficients))
     (image * torch.linspace(0, 1, 112)).sum().backward()
@@ -142,7 +156,7 @@ def test_gradients_reach_every_coefficient(face_model, draw):
 
 
 def test_a_dark_face_has_finite_gradients(face_model, draw):
-    coefficients = draw(1)._replace(light=torch.zeros(1, 9, requires_grad=True))
+    coefficients = draw(1)._replace(light=torch.zeros(1, 9, 1, requires_grad=True))
     decoder = FaceDecoder(face_model, 112)
     image, mask = decoder.render(decoder.reconstruct(coefficients))
     image.sum().backward()

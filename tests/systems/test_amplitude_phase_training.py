@@ -1,6 +1,7 @@
 """Losses and task of amplitude_phase: zero where they must be, weighted as set, and learning."""
 
 import csv
+import hashlib
 import json
 
 import pytest
@@ -8,9 +9,10 @@ import torch
 
 from facerecon.data.parsing_labels import PARSING_CLASSES
 from facerecon.errors import InputError
+from facerecon.morphable.parameters import FaceParameters
 from facerecon.networks.recognition import RecognitionNetwork, recognition_crop
 from facerecon.networks.weights import save_weights
-from facerecon.systems.amplitude_phase.model import Coefficients, FaceDecoder, load_system
+from facerecon.systems.amplitude_phase.model import FaceDecoder, load_system
 from facerecon.systems.amplitude_phase.settings import LossWeights, RegionWeights, Settings
 from facerecon.systems.amplitude_phase.training import FaceLosses, fit_distance, make_task, region_weights, shard_files
 from facerecon.training.run import run_training
@@ -53,6 +55,7 @@ def test_a_perfect_prediction_costs_its_regularisation_only(face_model, recognit
     truth, photographs = batch
     total, terms = losses(face_model, recognition)(truth, photographs, 0)
     regularisation = terms.pop("regularisation")
+    assert terms.pop("objective") == total
     assert terms.keys() == {"photometric", "landmark", "frequency", "amplitude", "phase", "identity", "fit"}
     assert all(value.abs() < 2e-5 for value in terms.values()), terms
     assert total.item() == pytest.approx(4e-4 * regularisation.item(), abs=1e-5)
@@ -71,6 +74,7 @@ def test_the_total_is_the_weighted_sum(face_model, recognition, batch, draw):
         + 0.5 * 0.6 * terms["fit"]
     )
     assert total.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert terms["objective"].item() == pytest.approx((expected - 0.3 * terms["fit"]).item(), rel=1e-5)
     assert terms["frequency"].item() == pytest.approx(0.5 * (terms["amplitude"] + terms["phase"]).item(), rel=1e-5)
 
 
@@ -78,7 +82,7 @@ def test_a_weight_of_zero_leaves_a_term_out(face_model, batch):
     truth, photographs = batch
     weights = {"photometric": 0, "frequency": 0, "identity": 0, "fit": 0}
     _, terms = losses(face_model, weights=weights)(truth, photographs, 0)
-    assert terms.keys() == {"landmark", "regularisation"}
+    assert terms.keys() == {"objective", "landmark", "regularisation"}
 
 
 def test_the_warm_up_term_fades(face_model):
@@ -104,7 +108,7 @@ def test_regularisation_as_printed_and_as_deng(face_model, draw):
 def test_hidden_faces_count_for_nothing(face_model, batch, draw):
     _, photographs = batch
     hidden = {**photographs, "face": torch.zeros(2, 112, 112), "confidence": torch.zeros(2, 68)}
-    coefficients = Coefficients(*(values.requires_grad_() for values in draw(2, seed=8)))
+    coefficients = FaceParameters(*(values.requires_grad_() for values in draw(2, seed=8)))
     total, terms = losses(face_model, weights={"fit": 0, **NO_IDENTITY})(coefficients, hidden, 0)
     assert terms["photometric"] == terms["landmark"] == terms["frequency"] == 0
     total.backward()
@@ -114,7 +118,7 @@ def test_hidden_faces_count_for_nothing(face_model, batch, draw):
 def test_a_black_photograph_gives_finite_gradients(face_model, recognition, batch, draw):
     _, photographs = batch
     black = {**photographs, "image": torch.zeros(2, 3, 112, 112)}
-    coefficients = Coefficients(*(values.requires_grad_() for values in draw(2, seed=8)))
+    coefficients = FaceParameters(*(values.requires_grad_() for values in draw(2, seed=8)))
     losses(face_model, recognition)(coefficients, black, 0)[0].backward()
     assert all(torch.isfinite(values.grad).all() for values in coefficients)
 
@@ -133,7 +137,7 @@ def test_descending_the_losses_recovers_the_face(face_model, recognition, batch,
     truth, photographs = batch
     start = [0.5 * truth.identity, 0.5 * truth.expression, 0.5 * truth.albedo, truth.rotation + 0.05]
     start += [truth.translation + torch.tensor([3.0, -3.0, 5.0]), 0.9 * truth.light]
-    coefficients = Coefficients(*(values.clone().requires_grad_() for values in start))
+    coefficients = FaceParameters(*(values.clone().requires_grad_() for values in start))
     own = losses(face_model, recognition, amplitude=amplitude, phase=phase, weights={"fit": 0})
     groups = [
         {"params": [value], "lr": rate}
@@ -229,3 +233,20 @@ def test_shards_of_another_face_model_are_refused(tmp_path, new_shard, face_mode
     new_shard(tmp_path / "shard-0.h5")
     with pytest.raises(InputError, match="another face model"):
         make_task({"weights": NO_IDENTITY}, [tmp_path / "shard-0.h5"], seed=0, batch_size=2)
+
+
+def test_carried_initial_weights_are_those_of_the_small_network():
+    with pytest.raises(ValueError, match="no initial weights of a resnet50 are carried"):
+        Settings(network={"backbone": "resnet50"}, initial_weights="carried")
+    assert Settings(network={"backbone": "resnet50"}).initial_weights is None
+
+
+def test_the_card_names_the_content_of_the_weights_it_starts_from(tmp_path, shard):
+    task = {"weights": NO_IDENTITY, "validation_photographs": 0, "initial_weights": str(tmp_path / "start.safetensors")}
+    with pytest.raises(InputError, match=r"start\.safetensors: no such weights file"):
+        make_task(task, [shard], seed=0, batch_size=2)
+    digests = []
+    for content in (b"one", b"two"):
+        (tmp_path / "start.safetensors").write_bytes(content)
+        digests.append(make_task(task, [shard], seed=0, batch_size=2).card()["data_sha256"]["initial_weights"])
+    assert digests == [hashlib.sha256(content).hexdigest() for content in (b"one", b"two")]

@@ -1,6 +1,7 @@
 """Predictions for a NoW folder: layout, frames, failures, and what each system gives."""
 
 import csv
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -51,7 +52,9 @@ def finder(face_model):
     points = (mean[:, :2] * [1, -1] + [100, 120]).astype(np.float32)
     found = SimpleNamespace(box=np.float32([40, 40, 160, 200]), score=0.9)
     predicted = SimpleNamespace(points=points, expected_error=np.ones(68), confidence=np.ones(68))
-    return FaceFinder(lambda image: [] if image.min() > 250 else [found], lambda image, box: predicted)
+    return FaceFinder(
+        lambda image: [] if image.min() > 250 else [found], lambda image, box: predicted, {"detector": "ab12"}
+    )
 
 
 def predictions(out):
@@ -72,6 +75,13 @@ def test_mean_face_for_all(tmp_path, benchmark, face_model):
         assert np.allclose(prediction.landmarks, expected, atol=1e-3)
     assert failures(tmp_path / "out") == []
     assert read_provenance(tmp_path / "out")["inputs"] == {"face_model": face_model.sha256}
+
+
+def test_the_benchmark_is_named_by_its_content(tmp_path, benchmark, face_model):
+    named = shutil.copytree(benchmark, tmp_path / "named")
+    (named / "content_hash.txt").write_text("12ab\n")
+    predict_now("mean_face", None, named, tmp_path / "out")
+    assert read_provenance(tmp_path / "out")["inputs"] == {"face_model": face_model.sha256, "benchmark": "12ab"}
 
 
 def test_oracle_gives_each_subject_its_own_face(tmp_path, benchmark, face_model):
@@ -109,7 +119,7 @@ def test_a_trained_system_gives_neutral_faces_and_records_failures(tmp_path, ben
     assert "no face was found" in failures(tmp_path / "out")[0]["reason"]
     with pytest.raises(InputError, match="missing"):
         find_prediction(tmp_path / "out", NowImage(*NAMES[2].split("/")))
-    assert set(read_provenance(tmp_path / "out")["inputs"]) == {"face_model", "weights"}
+    assert set(read_provenance(tmp_path / "out")["inputs"]) == {"face_model", "weights", "detector"}
 
 
 def test_results_do_not_depend_on_the_batch_size(tmp_path, benchmark, weights, finder):

@@ -130,7 +130,7 @@ def test_resumes_to_the_same_bits_after_a_kill(tmp_path, uninterrupted):
 def test_pieces_of_limited_time_end_in_the_same_bits(tmp_path, uninterrupted):
     results = []
     while not results or not results[-1].finished:
-        results.append(train(LineTask(), settings(max_seconds_per_call=1e-6), tmp_path / "pieces"))
+        results.append(train(LineTask(), settings(), tmp_path / "pieces", max_seconds_per_call=1e-6))
     assert [result.step for result in results] == list(range(1, 13))
     assert final_bytes(tmp_path / "pieces") == uninterrupted
 
@@ -142,13 +142,29 @@ def test_prefetching_does_not_change_the_result(tmp_path, uninterrupted):
 
 def test_another_seed_and_another_setting_train_anew(tmp_path, uninterrupted):
     out = tmp_path / "other"
-    train(LineTask(), settings(max_seconds_per_call=1e-6), out)
+    train(LineTask(), settings(), out, max_seconds_per_call=1e-6)
     other = LineTask()
     train(other, settings(learning_rate=2e-2), out)
     assert other.steps_seen == list(range(12))
     assert final_bytes(out)[0] != uninterrupted[0]
     train(LineTask(), settings(seed=1), tmp_path / "seed")
     assert final_bytes(tmp_path / "seed")[0] != uninterrupted[0]
+
+
+def test_other_starting_weights_train_anew(tmp_path):
+    class Started(LineTask):
+        def __init__(self, digest):
+            super().__init__()
+            self.digest = digest
+
+        def card(self):
+            return {**super().card(), "data_sha256": {"initial_weights": self.digest}}
+
+    train(Started("a"), settings(), tmp_path)
+    same, other = Started("a"), Started("b")
+    train(same, settings(), tmp_path)
+    train(other, settings(), tmp_path)
+    assert same.steps_seen == [] and other.steps_seen == list(range(12))
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path):

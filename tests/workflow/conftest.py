@@ -15,6 +15,9 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 NETWORKS = ("detector", "landmarks", "parsing", "recognition", "amplitude_phase")
 
+RECOGNITION = "results/networks/recognition/model.safetensors"
+"""What training the recognition network makes."""
+
 SMALL = """\
 photographs: {reconstruction: {subjects: 3, photos_per_subject: 2, subjects_per_folder: 2}}
 preprocess: {shard_size: 4}
@@ -54,23 +57,28 @@ class Checkout:
             text=True,
         )
 
-    def finish(self) -> None:
+    def finish(self, target: str = "all", config: str = "small.yaml") -> None:
         """Make a stand-in of every result and have snakemake record it as made by the present settings and code."""
-        summary = self.snakemake("--dry-run", "--summary", "all")
+        summary = self.snakemake("--dry-run", "--summary", target, config=config)
         assert summary.returncode == 0, summary.stderr
         for line in summary.stdout.splitlines()[1:]:
             path = self.root / line.split("\t")[0]
             folder = path if not path.suffix else path.parent
             folder.mkdir(parents=True, exist_ok=True)
             (path / "content" if not path.suffix else path).write_text(str(path.relative_to(self.root)))
-        touched = self.snakemake("--touch", "--forceall", "all")
+        touched = self.snakemake("--touch", "--forceall", target, config=config)
         assert touched.returncode == 0, touched.stderr
 
     def to_run(self, *arguments: str, config: str = "small.yaml") -> Counter[str]:
         """Rule -> number of its jobs that snakemake would run now."""
         answer = self.snakemake("--dry-run", *arguments, config=config)
         assert answer.returncode == 0, answer.stderr
-        return Counter(re.findall(r"^(?:local)?rule (\w+):$", answer.stdout, flags=re.MULTILINE))
+        return self.jobs(answer.stdout)
+
+    @staticmethod
+    def jobs(said: str) -> Counter[str]:
+        """Rule -> number of its jobs in what a dry run says."""
+        return Counter(re.findall(r"^(?:local)?rule (\w+):$", said, flags=re.MULTILINE))
 
     @contextmanager
     def edited(self, path: str, old: str, new: str) -> Iterator[None]:
@@ -90,4 +98,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A checkout in which everything is made and up to date."""
     checkout = Checkout(tmp_path_factory.mktemp("checkout"))
     checkout.finish()
+    return checkout
+
+
+@pytest.fixture(scope="session")
+def recognition_trained(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A checkout in which the recognition network, and nothing else, is trained and up to date."""
+    checkout = Checkout(tmp_path_factory.mktemp("recognition"))
+    (checkout.root / "small.yaml").write_text(
+        "networks: {recognition: train}\n"
+        "photographs: {networks: {subjects: 2, photos_per_subject: 1, subjects_per_folder: 2}}\n"
+    )
+    checkout.finish(RECOGNITION)
     return checkout

@@ -19,26 +19,24 @@ def test_a_loss_weight_reruns_training_and_what_follows(finished) -> None:
         assert finished.to_run() == AFTER_TRAINING
 
 
-def test_code_of_a_loss_reruns_training_and_what_follows(finished) -> None:
+def test_code_of_a_loss_reruns_training_from_its_start_and_what_follows(finished) -> None:
+    def work(said: str) -> str:
+        return re.search(r"--out (results/training/amplitude_phase/work/\w+)", said)[1]
+
+    before = finished.snakemake("--dry-run", "--forcerun", "train_system").stdout
     with finished.edited("src/facerecon/losses/frequency.py", "\ndef ", "\nUNUSED = 1\n\n\ndef "):
-        assert finished.to_run() == AFTER_TRAINING
+        after = finished.snakemake("--dry-run").stdout
+    assert finished.jobs(after) == AFTER_TRAINING
+    assert work(after) != work(before)  # checkpoints of other code are never gone on from
 
 
-def test_changed_code_never_resumes_old_checkpoints(finished) -> None:
-    def work() -> str:
-        answer = finished.snakemake("--dry-run", "--forcerun", "train_system")
-        return re.search(r"--out (results/training/amplitude_phase/work/\w+)", answer.stdout)[1]
-
-    before = work()
-    with finished.edited("src/facerecon/losses/frequency.py", "\ndef ", "\nUNUSED = 1\n\n\ndef "):
-        assert work() != before
-    assert work() == before
-
-
-def test_comments_and_docstrings_rerun_nothing(finished) -> None:
+def test_words_for_people_rerun_nothing(finished) -> None:
     with (
         finished.edited("src/facerecon/losses/frequency.py", '"""', "# a comment\n" + '"""Changed. '),
         finished.edited("src/facerecon/errors.py", "\n    The message", "\n    Changed. The message"),
+        finished.edited("src/facerecon/training/settings.py", "optimiser steps", "steps of the optimiser"),
+        finished.edited("src/facerecon/cli/preprocess.py", "facerecon preprocess fit", "python -m facerecon fit"),
+        finished.edited("src/facerecon/cli/data.py", "Render synthetic photographs", "Photograph"),
     ):
         assert finished.to_run() == {}
 
@@ -67,12 +65,31 @@ def test_carried_weights_count_by_content_and_not_by_time(finished) -> None:
     assert jobs["train_system"] == 1
 
 
-def test_networks_are_trained_only_on_request(finished) -> None:
-    jobs = finished.to_run(
-        "--config",
-        "networks={detector: train, recognition: train}",
-        "photographs={networks: {subjects: 2, photos_per_subject: 1, subjects_per_folder: 1}}",
-    )
-    assert jobs["train_network"] == 2
-    assert jobs["synthesize_photographs"] == 2
-    assert jobs["landmarks"] == jobs["shard"] == 2
+def test_recognition_is_trained_again_after_the_landmark_weights_it_starts_from(recognition_trained) -> None:
+    target = "results/networks/recognition/model.safetensors"
+    assert recognition_trained.to_run(target) == {}
+    with recognition_trained.edited("src/facerecon/networks/assets/landmarks.safetensors", "landmarks", "another"):
+        assert recognition_trained.to_run(target) == {"train_network": 1}
+
+
+def test_settings_that_change_no_result_rerun_nothing(finished) -> None:
+    text = (finished.root / "config.yaml").read_text()
+    for old, new in (
+        ("max_rejected_fraction: 0.25", "max_rejected_fraction: 0.5"),
+        ("checkpoint_seconds: 60.0", "checkpoint_seconds: 5.0"),
+        ("prefetch: 2", "prefetch: 1"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    with finished.edited("config.yaml", (finished.root / "config.yaml").read_text(), text):
+        assert finished.to_run() == {}
+        answer = finished.snakemake("--dry-run", "--forcerun", "fit", "train_system")
+    assert "--max-rejected-fraction 0.5" in answer.stdout
+    assert "--checkpoint-seconds 5.0 --prefetch 1" in answer.stdout
+
+
+def test_what_a_command_passes_on_counts(finished) -> None:
+    with finished.edited("src/facerecon/cli/preprocess.py", "run(landmarks, out, max", "run(landmarks, out, None, max"):
+        jobs = finished.to_run()
+    assert jobs["fit"] == jobs["shard"] == 2
+    assert jobs["landmarks"] == jobs["masks"] == 0

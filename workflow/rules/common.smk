@@ -1,5 +1,6 @@
 # What the rules share. Nothing here writes, and nothing imports torch.
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from facerecon.settings import parse_settings
 
 
 # Used only on request (--software-deployment-method apptainer); envs/facerecon.def says how it is built.
-container: "envs/facerecon.sif"
+container: str(Path(workflow.basedir) / "envs" / "facerecon.sif")
 
 
 wildcard_constraints:
@@ -23,7 +24,7 @@ wildcard_constraints:
 
 
 # Jobs run in the environment that snakemake itself runs in, whether it is activated or not.
-shell.prefix(f"set -euo pipefail; export PATH={Path(sys.executable).parent}:$PATH; ")
+shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 try:
     SETTINGS = parse_settings(config)
@@ -33,9 +34,13 @@ except InputError as error:
     sys.exit(2)
 
 
-def weights(path):
-    """Weights as an input. Those that no rule makes count by content (see weights_id), not by time."""
-    return path if path.startswith("results/") else ancient(path)
+# The curve of the training that the tables report, if they report one.
+TRAINING_CURVES = ["results/figures/training_curve.png"] if PLAN.trains_systems() else []
+
+
+def weights(*paths):
+    """Weights as inputs. Those that no rule makes count by content (see weights_id), not by time."""
+    return [path if path.startswith("results/") else ancient(path) for path in paths]
 
 
 def work_folder(kind, name):
@@ -45,10 +50,23 @@ def work_folder(kind, name):
 
 
 def repeated(option, values):
-    """An option once for each value."""
-    return " ".join(f"{option} {value}" for value in values)
+    """An option once for each value, for the shell."""
+    return " ".join(f"{option} {shlex.quote(value)}" for value in values)
 
 
 def weights_options(files):
-    """Options that name weights: option -> path."""
-    return " ".join(f"{option} {path}" for option, path in files.items())
+    """Options that name weights, for the shell: option -> path."""
+    return " ".join(f"{option} {shlex.quote(path)}" for option, path in files.items())
+
+
+def uncounted(value):
+    """A param that changes no result, so that another value of it reruns nothing.
+
+    value: function of the wildcards. Snakemake compares no params that are derived from `threads`.
+    """
+    return lambda wildcards, threads: value(wildcards)
+
+
+def rejection_option(wildcards):
+    """When a stage of preprocessing fails; what it writes if it does not is the same."""
+    return f"--max-rejected-fraction {SETTINGS.preprocess.max_rejected_fraction}"

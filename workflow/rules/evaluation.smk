@@ -5,7 +5,7 @@ rule predict:
     input:
         benchmark=ancient("results/benchmarks/now_open"),
         content_hash="results/benchmarks/now_open.sha256",
-        weights=lambda wildcards: [weights(path) for path in PLAN.system_weights(wildcards.system).values()],
+        weights=lambda wildcards: weights(*PLAN.system_weights(wildcards.system).values()),
     output:
         directory("results/predictions/{system}"),
     log:
@@ -40,6 +40,6 @@ rule evaluate_now:
         protocol=SETTINGS.evaluation.protocol,
         fingerprint=stage_fingerprint("evaluate.now"),
     shell:
-        "export OMP_NUM_THREADS=1 IGL_NUM_THREADS=1;"
+        "export OMP_NUM_THREADS=1;"
         " python -m facerecon evaluate now --benchmark {input.benchmark} --predictions {input.predictions}"
         " --system {wildcards.system} --protocol {params.protocol} --jobs {threads} --out {output} 2>&1 | tee {log}"

@@ -17,7 +17,7 @@ rule manifest:
         fingerprint=stage_fingerprint("data.manifest"),
     shell:
         "python -m facerecon data manifest --adapter {params.adapter} --name {wildcards.dataset} --out {output}"
-        " {input.folders} 2>&1 | tee {log}"
+        " {input.folders:q} 2>&1 | tee {log}"
 
 
 # The photographs count as well as the manifest, whose content stays the same when they are rendered anew.
@@ -35,13 +35,13 @@ rule landmarks:
     resources:
         mem_mb=1500,
     params:
-        shard_size=SETTINGS.preprocess.shard_size,
-        rejected=f"--max-rejected-fraction {SETTINGS.preprocess.max_rejected_fraction}",
+        shard_size=lambda wildcards: PLAN.shard_size(wildcards.dataset),
+        rejected=uncounted(rejection_option),
         weights=weights_id(PLAN.network_weights("detector"), PLAN.network_weights("landmarks")),
         fingerprint=stage_fingerprint("preprocess.landmarks"),
     shell:
         "python -m facerecon preprocess landmarks --manifest {input.manifest} --shard {wildcards.shard}"
-        " --shard-size {params.shard_size} --detector {input.detector} --landmark-network {input.landmarks}"
+        " --shard-size {params.shard_size} --detector {input.detector:q} --landmark-network {input.landmarks:q}"
         " {params.rejected} --out {output} 2>&1 | tee {log}"
 
 
@@ -58,12 +58,12 @@ rule masks:
     resources:
         mem_mb=1500,
     params:
-        rejected=f"--max-rejected-fraction {SETTINGS.preprocess.max_rejected_fraction}",
+        rejected=uncounted(rejection_option),
         weights=weights_id(PLAN.network_weights("parsing")),
         fingerprint=stage_fingerprint("preprocess.parsing"),
     shell:
         "python -m facerecon preprocess parsing --manifest {input.manifest} --landmarks {input.landmarks}"
-        " --parsing-network {input.parsing} {params.rejected} --out {output} 2>&1 | tee {log}"
+        " --parsing-network {input.parsing:q} {params.rejected} --out {output} 2>&1 | tee {log}"
 
 
 rule fit:
@@ -77,7 +77,7 @@ rule fit:
     resources:
         mem_mb=1500,
     params:
-        rejected=f"--max-rejected-fraction {SETTINGS.preprocess.max_rejected_fraction}",
+        rejected=uncounted(rejection_option),
         fingerprint=stage_fingerprint("preprocess.fit"),
     shell:
         "python -m facerecon preprocess fit --landmarks {input.landmarks} {params.rejected} --out {output} 2>&1 | tee {log}"
@@ -98,10 +98,10 @@ rule shard:
     resources:
         mem_mb=1500,
     params:
-        rejected=f"--max-rejected-fraction {SETTINGS.preprocess.max_rejected_fraction}",
+        rejected=uncounted(rejection_option),
         weights=weights_id(PLAN.network_weights("recognition")),
         fingerprint=stage_fingerprint("preprocess.shard"),
     shell:
         "python -m facerecon preprocess shard --manifest {input.manifest} --landmarks {input.landmarks}"
-        " --masks {input.masks} --fit {input.fit} --recognition-network {input.recognition}"
+        " --masks {input.masks} --fit {input.fit} --recognition-network {input.recognition:q}"
         " {params.rejected} --out {output} 2>&1 | tee {log}"

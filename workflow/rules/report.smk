@@ -5,7 +5,7 @@
 rule now_eval:
     input:
         evaluations=[f"results/evaluations/{system}.csv" for system in SETTINGS.evaluation.systems],
-        curve=["results/figures/training_curve.png"] if PLAN.trains_systems() else [],
+        curve=TRAINING_CURVES,
     output:
         "results/now_eval.csv",
     log:

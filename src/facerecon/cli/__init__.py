@@ -4,8 +4,13 @@ A stage is imported only when its command is called, so that help and errors com
 in one line on stderr and exit status 2, as wrong options do.
 """
 
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 import typer
 
@@ -43,8 +48,38 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line on `arguments` (default: the process's own) and exit with its status."""
+    _limit_opencv()
+    with _tidy_termination():
+        try:
+            app(args=arguments, prog_name="facerecon")
+        except InputError as error:
+            print(f"facerecon: error: {' '.join(str(error).split())}", file=sys.stderr)
+            sys.exit(2)
+
+
+def _limit_opencv() -> None:
+    """Hold OpenCV to the threads that OpenMP and with it torch are held to: those of the workflow's job.
+
+    OpenCV reads its variable when it is first imported and would otherwise take every core.
+    """
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    if threads.isdigit():
+        os.environ.setdefault("OPENCV_FOR_THREADS_NUM", threads)
+
+
+@contextmanager
+def _tidy_termination() -> Iterator[None]:
+    """While inside, SIGTERM ends the program as an exception does, so that temporary files are removed; status 143."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, _terminate)
     try:
-        app(args=arguments, prog_name="facerecon")
-    except InputError as error:
-        print(f"facerecon: error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # tidying up is not to be interrupted by a second one
+    raise SystemExit(128 + number)

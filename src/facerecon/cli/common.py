@@ -6,10 +6,32 @@ from typing import Annotated
 
 import typer
 
-CARRIED = "carried"
-"""Value of a weights option that selects the weights inside the package."""
+from facerecon.artefacts import check_file_target, check_folder_target
 
-Out = Annotated[Path, typer.Option("--out", help="File or folder to write; it appears only when it is complete.")]
+
+def checked_file(path: Path | None) -> Path | None:
+    """An option's value that a file can be written to; refused before any work otherwise."""
+    if path is not None:
+        check_file_target(path)
+    return path
+
+
+def _checked_folder(path: Path) -> Path:
+    check_folder_target(path)
+    return path
+
+
+OutFile = Annotated[
+    Path, typer.Option("--out", help="File to write; it appears only when it is complete.", callback=checked_file)
+]
+OutFolder = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        help="Folder to write; it appears only when it is complete, and replaces only what facerecon wrote.",
+        callback=_checked_folder,
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 
 
@@ -22,20 +44,3 @@ def command(app: typer.Typer, name: str, *examples: str) -> Callable:
     """Decorator: register a function as a command whose help ends in `examples`, each a full command line."""
     lines = "\n".join(f"  {example}" for example in examples)
     return app.command(name, epilog=f"\b\nExamples:\n{lines}", no_args_is_help=True)
-
-
-def weights_path(name: str, given: str) -> Path:
-    """The file that a weights option means: the carried weights of network `name`, or the path given.
-
-    Raises InputError if the file is missing.
-    """
-    from facerecon.errors import InputError
-
-    if given == CARRIED:
-        from facerecon.networks.weights import carried_weights
-
-        return carried_weights(name)
-    path = Path(given)
-    if not path.is_file():
-        raise InputError(f"{path}: no such weights file; give a .safetensors file or `{CARRIED}`")
-    return path

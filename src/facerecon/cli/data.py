@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from facerecon.cli.common import Out, Seed, command, group
+from facerecon.cli.common import OutFile, OutFolder, Seed, command, group
 
 app = group("Synthetic photographs, the open benchmark, manifests.")
 
@@ -27,7 +27,7 @@ class Adapter(StrEnum):
     "facerecon data synthesize --out more --first-subject 25 --subjects 25 --photos-per-subject 4 --size 224 --seed 1",
 )
 def synthesize(
-    out: Out,
+    out: OutFolder,
     subjects: Annotated[int, typer.Option(min=1, help="Identities.")],
     first_subject: Annotated[int, typer.Option(min=0, help="Number of the first identity.")] = 0,
     photos_per_subject: Annotated[int, typer.Option(min=1, max=100, help="Photographs of each.")] = 4,
@@ -49,7 +49,7 @@ def synthesize(
 
 @command(app, "benchmark", "facerecon data benchmark --out now_open", "facerecon data benchmark --out few --subjects 2")
 def benchmark(
-    out: Out,
+    out: OutFolder,
     subjects: Annotated[int | None, typer.Option(min=1, help="Only the first so many identities.")] = None,
     source: Annotated[
         Path | None, typer.Option(help="File of `facerecon data build-benchmark`; default: the carried benchmark.")
@@ -63,7 +63,7 @@ def benchmark(
 
 @command(app, "build-benchmark", "facerecon data build-benchmark --out now_benchmark_v2.h5 --subjects 20 --seed 2027")
 def build_benchmark(
-    out: Out,
+    out: OutFile,
     subjects: Annotated[int, typer.Option(min=1, help="Identities with a scan.")] = 20,
     size: Annotated[int, typer.Option(min=64, max=1024, help="Side of an image, pixels.")] = 320,
     seed: Seed = 2026,
@@ -84,7 +84,7 @@ def manifest(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders to read, in this order.")],
     adapter: Annotated[Adapter, typer.Option(help="Layout of the folders.")],
     name: Annotated[str, typer.Option(help="Name of the dataset in the manifest.")],
-    out: Out,
+    out: OutFile,
 ) -> None:
     """List the images of a dataset with their ground truth, one row an image."""
     from facerecon.data.manifest import write_manifest

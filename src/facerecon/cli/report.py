@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from facerecon.cli.common import Out, command, group
+from facerecon.cli.common import OutFile, command, group
 
 app = group("Tables and figures.")
 
@@ -28,7 +28,7 @@ def register(application: typer.Typer) -> None:
 )
 def now(
     evaluations: Annotated[list[Path], typer.Option(help="CSV of `facerecon evaluate now`; repeatable, in row order.")],
-    out: Out,
+    out: OutFile,
 ) -> None:
     """Join evaluations of systems on NoW into one table."""
     from facerecon.report.tables import merge_now
@@ -40,7 +40,7 @@ def now(
     app, "training-curve", "facerecon report training-curve run/metrics.csv --out results/figures/training_curve.png"
 )
 def training_curve(
-    metrics: Annotated[Path, typer.Argument(metavar="METRICS.csv", help="metrics.csv of a training run.")], out: Out
+    metrics: Annotated[Path, typer.Argument(metavar="METRICS.csv", help="metrics.csv of a training run.")], out: OutFile
 ) -> None:
     """Plot the losses of a training run."""
     from facerecon.report.figures import training_curve as plot
@@ -53,7 +53,7 @@ def sheet(
     folders: Annotated[
         list[Path], typer.Argument(metavar="FOLDER...", help="Folders that `facerecon reconstruct` wrote.")
     ],
-    out: Out,
+    out: OutFile,
 ) -> None:
     """Picture reconstructions: overlay, three textured views, albedo."""
     from facerecon.report.gallery import reconstruction_sheet

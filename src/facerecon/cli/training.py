@@ -1,14 +1,19 @@
 """`facerecon train` and `facerecon predict`."""
 
 import json
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from facerecon.cli.common import CARRIED, Out, command, group, weights_path
+from facerecon.cli.common import OutFolder, command, group
 from facerecon.errors import InputError
+from facerecon.networks import CARRIED
+
+PAUSED = os.EX_TEMPFAIL
+"""Exit status (75) of a training that stopped at --max-seconds-per-call: call it again."""
 
 
 class Trainable(StrEnum):
@@ -52,14 +57,29 @@ def train(
         str, typer.Option(metavar="FILE", help="YAML file with sections training and task, or JSON text of them.")
     ] = "{}",
     max_seconds_per_call: Annotated[
-        float | None, typer.Option(min=0, help="Stop with a checkpoint after this long, to be called again.")
+        float | None,
+        typer.Option(min=0, help="Stop with a checkpoint after this long (status 75), to be called again."),
     ] = None,
+    checkpoint_seconds: Annotated[
+        float | None, typer.Option(help="Seconds between checkpoints, whatever the settings say.")
+    ] = None,
+    prefetch: Annotated[int | None, typer.Option(help="Batches prepared ahead, whatever the settings say.")] = None,
 ) -> None:
     """Train a system on shards, or an auxiliary network on synthetic photographs. Killed runs resume."""
     given = _read_settings(settings)
     from facerecon.training.run import run_training
 
-    run_training(name.value, given, data, out, max_seconds_per_call=max_seconds_per_call)
+    result = run_training(
+        name.value,
+        given,
+        data,
+        out,
+        max_seconds_per_call=max_seconds_per_call or 0.0,
+        checkpoint_seconds=checkpoint_seconds,
+        prefetch=prefetch,
+    )
+    if not result.finished:
+        raise typer.Exit(PAUSED)
 
 
 @command(
@@ -71,12 +91,13 @@ def train(
 def predict_now(
     system: Annotated[Predictor, typer.Option(help="What predicts.")],
     benchmark: Annotated[Path, typer.Option(help="Benchmark folder in the NoW layout.")],
-    out: Out,
+    out: OutFolder,
     weights: Annotated[str, typer.Option(metavar="FILE", help="Weights, of a system that has any.")] = CARRIED,
     detector: Annotated[str, typer.Option(metavar="FILE", help="Detector weights, for such a system.")] = CARRIED,
     landmark_network: Annotated[str, typer.Option(metavar="FILE", help="Landmark weights, likewise.")] = CARRIED,
 ) -> None:
     """Write a mesh and 7 landmarks for every image of a NoW-format benchmark."""
+    from facerecon.networks.weights import weights_file
     from facerecon.preprocess.face import FaceFinder
     from facerecon.systems.predict import predict_now as predict
     from facerecon.systems.registry import SYSTEMS
@@ -84,7 +105,7 @@ def predict_now(
     finder = None
     if system.value in SYSTEMS:
         networks = {"detector": detector, "landmarks": landmark_network}
-        finder = FaceFinder.load({name: weights_path(name, given) for name, given in networks.items()})
+        finder = FaceFinder.load({name: weights_file(name, given) for name, given in networks.items()})
     predict(system.value, weights, benchmark, out, finder=finder)
 
 

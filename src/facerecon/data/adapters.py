@@ -1,19 +1,23 @@
-"""Data set layouts: each adapter lists the images of one folder as manifest rows.
+"""Data set layouts: each adapter lists the images of one folder as manifest rows; `list_images` a whole data set.
 
 An adapter reads names and small index files only; the images themselves are opened by the first stage, which rejects
 the unreadable ones with their reason.
 """
 
 import json
+import os
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import h5py
 from numpy.typing import NDArray
 
 from facerecon.data.images import IMAGE_SUFFIXES
+from facerecon.data.tables import refusal
 from facerecon.errors import InputError
 
 VALIDATION_PERCENT = 5
@@ -21,12 +25,13 @@ GROUND_TRUTH_FILE = "ground_truth.h5"
 """What a folder of synthetic photographs keeps its ground truth in."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ManifestRow:
     """One image. Empty text where a column is unknown.
 
-    id: unique. split: train, validation or test. subject: who is pictured. landmarks, labels, mesh: files of ground
-    truth. extra: JSON object with what else the adapter knows.
+    id: unique in the data set. split: train, validation or test; adapters leave it empty where the layout has none.
+    subject: who is pictured. landmarks, labels, mesh: files of ground truth. extra: JSON object with what else the
+    adapter knows.
     """
 
     id: str
@@ -40,9 +45,40 @@ class ManifestRow:
     extra: str = ""
 
 
-def held_out_split(subject: str) -> str:
-    """train or validation: 5 % of the subjects are held out, by a checksum of their name, on every machine alike."""
-    return "validation" if zlib.crc32(subject.encode()) % 100 < VALIDATION_PERCENT else "train"
+def list_images(adapter: str, name: str, folders: Sequence[str | os.PathLike]) -> list[ManifestRow]:
+    """The images of a data set, in the order of its folders, with a split each and ids made distinct where they can be.
+
+    adapter: key of ADAPTERS. name: of the data set. Raises InputError if a folder is missing, unreadable, empty or not
+    of that layout, or if an image is listed twice.
+    """
+    listed: list[list[ManifestRow]] = []
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise InputError(f"{folder}: {'is not a folder' if folder.exists() else 'no such folder'}")
+        try:
+            listed.append(ADAPTERS[adapter](folder, name))
+        except OSError as error:
+            raise InputError(f"{error.filename or folder}: cannot be read ({error.strerror})") from None
+        if not listed[-1]:
+            raise InputError(f"{folder}: holds no images for the {adapter} adapter")
+    rows = [row for part in listed for row in part]
+    _refuse_repeated_images(rows)
+    held = held_out({row.subject or row.id for row in rows if not row.split})
+    splits = [row.split or ("validation" if (row.subject or row.id) in held else "train") for row in rows]
+    ids = _distinct_ids(listed, [Path(os.path.abspath(folder)) for folder in folders])
+    return [replace(row, id=own, split=split) for row, own, split in zip(rows, ids, splits, strict=True)]
+
+
+def held_out(subjects: set[str]) -> set[str]:
+    """Which of a data set's subjects (or images, where nobody knows the subject) are for validation.
+
+    5 % by a checksum of their name, on every machine alike. Of two subjects or more at least one is held out and one is
+    not: where the checksum would have none or all of them, the one with the smallest.
+    """
+    held = {subject for subject in subjects if _checksum(subject) % 100 < VALIDATION_PERCENT}
+    if held and held != subjects:
+        return held
+    return {min(subjects, key=lambda subject: (_checksum(subject), subject))} if len(subjects) > 1 else set()
 
 
 def read_true_shapes(path: Path, face_model_sha256: str) -> dict[str, NDArray] | None:
@@ -55,8 +91,8 @@ def read_true_shapes(path: Path, face_model_sha256: str) -> dict[str, NDArray] |
             if file.attrs["face_model_sha256"] != face_model_sha256:
                 return None
             return {name: file[name][()] for name in ("identity", "expression")}
-    except (OSError, KeyError):
-        raise InputError(f"{path}: missing or not synthetic ground truth; write it with `data synthesize`") from None
+    except (OSError, KeyError) as error:
+        raise _no_truth(path, error) from None
 
 
 def synthetic(folder: Path, name: str) -> list[ManifestRow]:
@@ -66,8 +102,8 @@ def synthetic(folder: Path, name: str) -> list[ManifestRow]:
         with h5py.File(truth, "r") as file:
             ids = [value.decode() for value in file["id"][()].tolist()]
             subjects = file["subject"][()].tolist()
-    except (OSError, KeyError):
-        raise InputError(f"{truth}: missing or not synthetic ground truth; write it with `data synthesize`") from None
+    except (OSError, KeyError) as error:
+        raise _no_truth(truth, error) from None
     images = {path.stem: path for path in _images(folder / "images")}
     rows = []
     for number, (image, subject) in enumerate(zip(ids, subjects, strict=True)):
@@ -78,7 +114,7 @@ def synthetic(folder: Path, name: str) -> list[ManifestRow]:
             ManifestRow(
                 id=image,
                 dataset=name,
-                split=held_out_split(str(subject)),
+                split="",
                 path=str(images[image]),
                 subject=str(subject),
                 landmarks=str(truth),
@@ -94,8 +130,7 @@ def folder(folder: Path, name: str) -> list[ManifestRow]:
     """Any folder of photographs, searched wholly; the id is the path below it without its suffix."""
     rows = []
     for path in _images(folder, recursive=True):
-        identifier = path.relative_to(folder).with_suffix("").as_posix()
-        rows.append(ManifestRow(identifier, name, held_out_split(identifier), str(path)))
+        rows.append(ManifestRow(path.relative_to(folder).with_suffix("").as_posix(), name, "", str(path)))
     return rows
 
 
@@ -146,6 +181,40 @@ ADAPTERS: dict[str, Callable[[Path, str], list[ManifestRow]]] = {
     "now": now,
     "aflw2000": aflw2000,
 }
+
+
+def _distinct_ids(listed: Sequence[Sequence[ManifestRow]], folders: Sequence[Path]) -> list[str]:
+    """Ids of the rows of each folder, all in one list; only those that would be there twice are changed.
+
+    Images of one folder that differ in their suffix alone keep it; equal ids of several folders get the folder's name
+    before them, or as many of the last parts of its path as tell the folders apart.
+    """
+    lists = []
+    for rows in listed:
+        counts = Counter(row.id for row in rows)
+        lists.append([row.id + Path(row.path).suffix if counts[row.id] > 1 else row.id for row in rows])
+    counts = Counter(own for ids in lists for own in ids)
+    parts = next(n for n in count(1) if len({folder.parts[-n:] for folder in folders}) == len(set(folders)))
+    names = ["/".join(part.strip("/") for part in folder.parts[-parts:]) for folder in folders]
+    return [f"{name}/{own}" if counts[own] > 1 else own for name, ids in zip(names, lists, strict=True) for own in ids]
+
+
+def _refuse_repeated_images(rows: Sequence[ManifestRow]) -> None:
+    seen: set[str] = set()
+    for row in rows:
+        path = os.path.abspath(row.path)
+        if path in seen:
+            raise InputError(f"{row.path}: is listed twice; name each folder once, and none that lies in another")
+        seen.add(path)
+
+
+def _checksum(subject: str) -> int:
+    return zlib.crc32(subject.encode())
+
+
+def _no_truth(path: Path, error: Exception) -> InputError:
+    absent = "missing or not synthetic ground truth; write it with `data synthesize`"
+    return InputError(f"{path}: {absent if isinstance(error, FileNotFoundError) else refusal(error) or absent}")
 
 
 def _images(folder: Path, recursive: bool = False) -> list[Path]:

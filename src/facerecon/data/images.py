@@ -73,11 +73,6 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     return _checked_size(np.ascontiguousarray(colour[..., ::-1]), name)
 
 
-def read_labels(path: str | os.PathLike) -> np.ndarray:
-    """Parsing labels (H, W) uint8 from a one-channel PNG; InputError as `read_image`."""
-    return decode_labels(read_bytes(path), str(path))
-
-
 def decode_labels(data: bytes, name: str) -> np.ndarray:
     """Decode a one-channel 8-bit PNG to (H, W) uint8; `name` is used in errors."""
     _check_structure(data, name)
@@ -87,9 +82,13 @@ def decode_labels(data: bytes, name: str) -> np.ndarray:
     return labels
 
 
-def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
-    """JPEG bytes of an (H, W, 3) uint8 sRGB image."""
-    chroma = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444] if quality >= 90 else []
+def encode_jpeg(image: np.ndarray, quality: int = 95, full_chroma: bool | None = None) -> bytes:
+    """JPEG bytes of an (H, W, 3) uint8 sRGB image.
+
+    full_chroma: store colour at full resolution, else at half (4:2:0, as cameras do); None: from quality 90 on.
+    """
+    full_chroma = quality >= 90 if full_chroma is None else full_chroma
+    chroma = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444] if full_chroma else []
     return _encode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality, *chroma])
 
 

@@ -11,6 +11,7 @@ Layout of every table (docs/data.md lists the columns of each kind):
     rejected/id, rejected/stage, rejected/reason    (R,) bytes: images that a stage could not use, and why
 """
 
+import errno
 import os
 import zlib
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,14 @@ from facerecon.errors import InputError
 
 SCHEMA_VERSION = 1
 _ROWS_A_CHUNK = 256
+
+_LOCKED = "; wait for what is writing it, or if its disk has no locks set HDF5_USE_FILE_LOCKING=FALSE"
+_REMEDIES = {
+    errno.EMFILE: "; allow more with `ulimit -n`",
+    errno.EACCES: "; change its permissions",
+    errno.EAGAIN: _LOCKED,
+    errno.ENOLCK: _LOCKED,
+}
 
 
 class Rejection(NamedTuple):
@@ -117,12 +126,13 @@ def read_table(path: str | os.PathLike, kind: str) -> Table:
 def open_table(path: str | os.PathLike, kind: str) -> h5py.File:
     """Open a table for reading, its kind and schema checked; InputError as `read_table`."""
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; it is written by the stage that makes {kind} tables")
     try:
         file = h5py.File(path, "r")
-    except OSError:
-        raise InputError(f"{path}: not a readable HDF5 file, or half written; delete it and make it again") from None
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; it is written by the stage that makes {kind} tables") from None
+    except OSError as error:
+        damage = "not a readable HDF5 file, or half written; delete it and make it again"
+        raise InputError(f"{path}: {refusal(error) or damage}") from None
     found, version = file.attrs.get("kind"), file.attrs.get("schema_version")
     if found == kind and version == SCHEMA_VERSION:
         return file
@@ -144,13 +154,20 @@ def check_crc32(value: bytes, expected: int, name: str) -> None:
         raise InputError(f"{name} is damaged (checksum mismatch); make the file again")
 
 
+def refusal(error: Exception) -> str | None:
+    """What the system said and what to do, if it was the system that refused to open or read and not the content."""
+    number = getattr(error, "errno", None)
+    return f"cannot be read ({os.strerror(number)}){_REMEDIES.get(number, '')}" if number else None
+
+
 @contextmanager
 def damage_named(path: str | os.PathLike) -> Iterator[None]:
     """Turn HDF5's own errors (failed checksum, missing dataset, short file) into an InputError naming the file."""
     try:
         yield
     except (OSError, KeyError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is damaged or incomplete; delete it and make it again") from error
+        damage = "is damaged or incomplete; delete it and make it again"
+        raise InputError(f"{path}: {refusal(error) or damage}") from error
 
 
 def _write_column(file: h5py.File, name: str, values: np.ndarray) -> None:

@@ -49,6 +49,11 @@ def project_perspective(points_camera: Tensor, focal: float | Tensor, centre: Te
     return torch.cat([focal * points_camera[..., :2] / depth + centre, depth], -1)
 
 
+def project_standard_crop(points_camera: Tensor, size: int = STANDARD_SIZE) -> Tensor:
+    """Perspective projection by the camera of a standard crop of `size` pixels; as `project_perspective`."""
+    return project_perspective(points_camera, standard_focal(size), (size / 2.0, size / 2.0))
+
+
 def unproject_perspective(points_pixels: Tensor, focal: float | Tensor, centre: Tensor | tuple[float, float]) -> Tensor:
     """The inverse of `project_perspective`.
 

@@ -62,12 +62,6 @@ class CropTransform:
         matrix = np.array([[scale[0], 0.0, shift[0]], [0.0, scale[1], shift[1]]])
         return cv2.warpAffine(region, matrix, (self.size, self.size), flags=cv2.INTER_LINEAR)
 
-    def warp_labels(self, labels: np.ndarray) -> np.ndarray:
-        """Crop of a label map (H, W) uint8 by nearest pixel; 0 outside the photograph."""
-        shift = np.asarray(self.offset) + 0.5 * self.scale - 0.5
-        matrix = np.array([[self.scale, 0.0, shift[0]], [0.0, self.scale, shift[1]]])
-        return cv2.warpAffine(labels, matrix, (self.size, self.size), flags=cv2.INTER_NEAREST)
-
 
 def crop_transform(landmarks: np.ndarray, mean_landmarks: np.ndarray, size: int = STANDARD_SIZE) -> CropTransform:
     """Standard crop of one face.

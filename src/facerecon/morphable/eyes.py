@@ -21,23 +21,19 @@ def eye_albedo(
     iris: np.ndarray,
     gaze: tuple[float, float, float] | np.ndarray = FORWARD,
     softness: float = 1.2,
-    fibres: bool = False,
     lid_shadow: bool = True,
 ) -> np.ndarray:
     """Albedo (N, 3) float32, linear RGB, of eyeball points (N, 3), mm.
 
     centre: (3,) mm of the eyeball. iris: (3,) its colour. gaze: direction, any length. softness: degrees over which the
-    rims of iris and pupil blend. fibres: radial iris pattern. lid_shadow: darken the part below the upper lid, which
-    shading without occlusion would leave too bright.
+    rims of iris and pupil blend. lid_shadow: darken the part below the upper lid, which shading without occlusion would
+    leave too bright.
     """
     direction = points - centre
     direction = direction / np.linalg.norm(direction, axis=1, keepdims=True)
     axis = np.asarray(gaze, dtype=float) / np.linalg.norm(gaze)
     angle = np.degrees(np.arccos(np.clip(direction @ axis, -1, 1)))
     colour = np.broadcast_to(np.asarray(iris, dtype=float), direction.shape)
-    if fibres:
-        around = np.arctan2(direction[:, 1] - axis[1], direction[:, 0] - axis[0])
-        colour = colour * (1 + 0.25 * np.sin(18 * around))[:, None]
     in_iris = _step((IRIS_ANGLE - angle) / softness)[:, None]
     in_pupil = _step((PUPIL_ANGLE - angle) / softness)[:, None]
     limbus = np.exp(-0.5 * ((angle - IRIS_ANGLE) / 2.5) ** 2)[:, None]

@@ -78,7 +78,6 @@ class HeadGenerator:
         self.base_ids = data.base_ids
         self.face_vertices, self.face_is_skin, self.face_mean = data.face_vertices, data.face_is_skin, data.face_mean
         self.expression_names = data.names["expression"]
-        self.unit_names = data.names["units"]
         self.local_names, self.local_categories = data.names["local_positive"], data.local_categories
         self.asymmetry_names = data.names["asymmetry"]
         self._macro_words = [key.split("|")[1:] for key in data.names["macro"]]
@@ -136,16 +135,6 @@ class HeadGenerator:
     def expression_offsets(self, weights: np.ndarray) -> np.ndarray:
         """Offsets (V, 3) float32 in mm of the 52 expressions under weights (52,), usually in [0, 1]."""
         return np.tensordot(np.asarray(weights, dtype=np.float32), self._targets["expression"], 1)
-
-    @property
-    def expression_targets(self) -> np.ndarray:
-        """The 52 expressions' offsets (52, V, 3), mm, in the order of `expression_names`."""
-        return self._targets["expression"]
-
-    @property
-    def unit_targets(self) -> np.ndarray:
-        """The expression units' offsets (34, V, 3), mm, in the order of `unit_names`."""
-        return self._targets["units"]
 
     def _macro_weights(self, identities: Sequence[HeadIdentity]) -> np.ndarray:
         """Weights (B, K) of the macro targets: products of piecewise linear weights of their words."""

@@ -13,6 +13,7 @@ import numpy as np
 import trimesh
 from scipy.interpolate import RBFInterpolator
 
+from facerecon.geometry.alignment import similarity_procrustes
 from facerecon.morphable.topology import MIRRORED_LANDMARKS
 
 ASSETS = Path(__file__).parent / "assets"
@@ -40,8 +41,7 @@ def transfer_landmarks(anchors: np.ndarray) -> np.ndarray:
     anchors: (41, 3) mm, landmarks 27 to 67 on a symmetric face in the head frame.
     """
     published = published_mean_landmarks()
-    scale, rotation, shift = _similarity(published[ANCHORS], anchors)
-    laid = scale * published @ rotation.T + shift
+    laid = similarity_procrustes(published[ANCHORS], anchors).apply(published)
     warp = RBFInterpolator(laid[ANCHORS], anchors - laid[ANCHORS], kernel="linear", smoothing=WARP_SMOOTHING)
     targets = laid + warp(laid)
     return (targets + targets[MIRRORED_LANDMARKS] * [-1, 1, 1]) / 2
@@ -76,13 +76,3 @@ def embed_landmarks(
             order = [mirrored.tolist().index(vertex) for vertex in triangles[index[other]]]
             weights[other] = weights[k][order]
     return index, weights
-
-
-def _similarity(source: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Scale, rotation and shift that lay `source` (N, 3) onto `target` with the least squares (Umeyama 1991)."""
-    source_centre, target_centre = source.mean(0), target.mean(0)
-    left, singular, right = np.linalg.svd((target - target_centre).T @ (source - source_centre))
-    signs = np.array([1, 1, np.sign(np.linalg.det(left @ right))])
-    rotation = left * signs @ right
-    scale = float((singular * signs).sum() / ((source - source_centre) ** 2).sum())
-    return scale, rotation, target_centre - scale * rotation @ source_centre

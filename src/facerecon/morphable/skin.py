@@ -1,4 +1,4 @@
-"""Procedural skin albedo: absorption by melanin and haemoglobin with facial maps, brows, stubble and painted hair.
+"""Procedural skin albedo: absorption by melanin and haemoglobin with facial maps, brows and stubble.
 
 Everything is a function of a point's place on the head generator's template (mm, head frame), so one skin fits every
 head and every resolution. The maps were placed by hand on the template.
@@ -40,7 +40,7 @@ class SkinParameters:
     melanin: 0.03 very fair to 2.4 very dark. haemoglobin: overall redness. lips, cheeks, nose: added redness there.
     brow: opacity of the brows; brow_width: factor on their width; brow_arch: mm that their outer part is raised.
     beard: opacity of stubble. eye_circles: darkness below the eyes. freckles: strength (drawn only in fine detail).
-    melanin_variation, haemoglobin_variation: relative spread of smooth blotches. hairline: mm above the usual one.
+    melanin_variation, haemoglobin_variation: relative spread of smooth blotches.
     hair: (3,) colour of brows, beard and painted hair. iris: (3,) colour of the iris.
     """
 
@@ -57,7 +57,6 @@ class SkinParameters:
     freckles: float
     melanin_variation: float
     haemoglobin_variation: float
-    hairline: float
     hair: np.ndarray
     iris: np.ndarray
 
@@ -74,7 +73,7 @@ def sample_skin(rng: np.random.Generator, identity: HeadIdentity) -> SkinParamet
     light_eyes = fair and rng.random() < 0.6
     irises = LIGHT_IRISES if light_eyes else BROWN_IRISES
     iris = np.array(irises[rng.integers(len(irises))]) * rng.lognormal(0, 0.25) * rng.lognormal(0, 0.08, 3)
-    return SkinParameters(
+    parameters = SkinParameters(
         melanin=melanin,
         haemoglobin=float(rng.uniform(0.25, 0.8)),
         lips=float(rng.uniform(0.35, 1.0) + (0 if male else 0.5 * rng.random())),
@@ -88,10 +87,11 @@ def sample_skin(rng: np.random.Generator, identity: HeadIdentity) -> SkinParamet
         freckles=float(max(0, rng.normal(-0.3, 0.5))) if fair else 0.0,
         melanin_variation=float(rng.uniform(0.03, 0.10)),
         haemoglobin_variation=float(rng.uniform(0.04, 0.12)),
-        hairline=float(rng.normal(0, 8)),
         hair=np.clip(hair, 0.005, 0.6),
         iris=np.clip(iris, 0.005, 0.4),
     )
+    rng.normal()  # drawn for nothing: without it every head of a seed would look different from here on
+    return parameters
 
 
 def skin_albedo(
@@ -100,13 +100,11 @@ def skin_albedo(
     parameters: SkinParameters,
     rng: np.random.Generator,
     detail: bool = False,
-    hair: bool = False,
 ) -> np.ndarray:
     """Albedo (N, 3) float32, linear RGB in [0.004, 0.95], of skin at template points (N, 3), mm.
 
     masks: lips, ears and eyelids -> (N,) in [0, 1] at the points. rng: source of the blotches (and of the detail).
     detail: add pores, freckles and single brow and beard hairs, which need a sampling of about 1 mm.
-    hair: paint scalp hair behind the hairline and at the temples.
     """
     points = np.asarray(points, dtype=np.float32)
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
@@ -140,12 +138,6 @@ def skin_albedo(
     hair_colour = p.hair.astype(np.float32)
     albedo = _blend(albedo, 0.9 * hair_colour + 0.02, np.clip(beard, 0, 0.85))
     albedo = _blend(albedo, hair_colour, brow)
-    if hair:
-        colour = np.broadcast_to(hair_colour, albedo.shape)
-        if detail:
-            strands = smooth_noise(points * np.array([1.0, 0.25, 0.5], dtype=np.float32), 0.7, rng, 96)
-            colour = colour * (1 + 0.18 * strands[:, None])
-        albedo = _blend(albedo, colour, 0.93 * hair_map(points, ears, p.hairline))
     return np.clip(albedo, DARKEST, BRIGHTEST).astype(np.float32)
 
 
@@ -165,14 +157,14 @@ def brow_line(x: np.ndarray, arch: float = 0.0) -> np.ndarray:
     return np.interp(np.abs(x), BROW_X, BROW_Y + arch * BROW_ARCH)
 
 
-def hair_map(points: np.ndarray, ears: np.ndarray, hairline: float = 0.0) -> np.ndarray:
+def hair_map(points: np.ndarray, ears: np.ndarray) -> np.ndarray:
     """Where scalp hair grows (N,) in [0, 1] at template points (N, 3): behind the hairline, at temples and back.
 
-    ears: (N,) mask of the ears, which stay bare. hairline: mm that the hairline is higher than usual.
+    ears: (N,) mask of the ears, which stay bare.
     """
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
     off_ears = 1 - np.clip(4 * ears, 0, 1)
-    front = _step((y - (105 + hairline - 0.010 * x**2)) / 3)
+    front = _step((y - (105 - 0.010 * x**2)) / 3)
     temples = _step((-50 - z + 0.35 * (y - 50)) / 4) * _step((y - 15) / 4) * _step((x - 55) / 3)
     back = _step((-102 - z) / 6) * _step((y + 20) / 5)
     return np.clip(front + temples + back, 0, 1) * off_ears

@@ -13,10 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from facerecon.errors import InputError
+from facerecon.networks import CARRIED
 from facerecon.networks.recognition import EMBEDDING, RecognitionNetwork, load_recognition, recognition_crop
-
-CARRIED = "carried"
-"""In place of a file: the weights that the package carries."""
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_SPREAD = (0.229, 0.224, 0.225)

@@ -71,11 +71,6 @@ def resize_to(features: Tensor, reference: Tensor) -> Tensor:
     return F.interpolate(features, reference.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def parameter_count(module: nn.Module) -> int:
-    """Number of trained values."""
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
 def to_tensor(image_batch, device: torch.device | None = None) -> Tensor:
     """uint8 array (B, H, W, 3) or (H, W, 3) to a float tensor (B, 3, H, W) in [0, 1]."""
     images = torch.from_numpy(image_batch)

@@ -55,7 +55,9 @@ def warp(
 ) -> NDArray:
     """Resample an image (H, W) or (H, W, 3) by `matrix` (photo to crop pixels) to `size` x `size`.
 
-    Where the crop is coarser than the photo, the photo is averaged first, so that nothing aliases.
+    Where the crop is coarser than the photo, the photo is averaged first, so that nothing aliases; less far than in
+    `CropTransform.warp`, since here the crop may turn. The two stay apart: the carried landmark network learned from
+    this one, and the standard crops of the benchmark's figures are cut by the other.
     nearest: take the nearest pixel, for label images. border: cv2 border mode outside the photo.
     """
     if not nearest:

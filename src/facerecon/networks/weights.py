@@ -17,6 +17,7 @@ from torch import Tensor
 
 from facerecon.artefacts import atomic_file, sha256_file
 from facerecon.errors import InputError
+from facerecon.networks import CARRIED
 
 SCHEMA_VERSION = 1
 CARRIED_NAMES = ("detector", "landmarks", "parsing", "recognition", "amplitude_phase")
@@ -34,6 +35,19 @@ def carried_weights(name: str) -> Path:
     path = _ASSETS / f"{name}.safetensors"
     if not path.is_file():
         raise InputError(f"{path}: the carried weights are missing; train them (facerecon train {name}) or reinstall")
+    return path
+
+
+def weights_file(name: str, given: str | os.PathLike | None = None) -> Path:
+    """The file that a weights option means: the path given, or for None or "carried" the weights carried as `name`.
+
+    Raises InputError if the file is missing.
+    """
+    if given is None or given == CARRIED:
+        return carried_weights(name)
+    path = Path(given)
+    if not path.is_file():
+        raise InputError(f"{path}: no such weights file; name one, or `{CARRIED}`")
     return path
 
 

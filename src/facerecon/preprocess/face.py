@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facerecon.artefacts import sha256_file
 from facerecon.errors import InputError
 from facerecon.geometry.crop import CropTransform, crop_transform
 
@@ -17,6 +18,10 @@ Box = tuple[float, float, float, float]
 PROPOSAL_SCORE = 0.4
 """Detector score from which the landmark network is asked whether there is a face. Lower than the detector's own
 threshold, which has no second opinion: 95 % of synthetic photographs' faces score 0.42 or more."""
+
+
+class NoFaceError(InputError):
+    """The detector finds no face; where the user knows better, a box helps."""
 
 
 class FoundBox(Protocol):
@@ -46,23 +51,27 @@ class FoundLandmarks(Protocol):
 class FaceFinder:
     """The two functions that find a face, so that any detector and any landmark network can be put in.
 
-    detect: photograph (H, W, 3) uint8 -> faces, any order. predict: (photograph, box (4,)) -> landmarks.
+    detect: photograph (H, W, 3) uint8 -> faces, any order. predict: (photograph, box (4,)) -> landmarks. sha256: of the
+    weights behind them by name, for the provenance of what depends on them.
     """
 
     detect: Callable[[NDArray], Sequence[FoundBox]]
     predict: Callable[[NDArray, NDArray], FoundLandmarks]
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, weights: Mapping[str, str | os.PathLike | None] | None = None) -> "FaceFinder":
         """The detector and landmark network of files by name (`detector`, `landmarks`); None means those carried."""
         from facerecon.networks.detector import detect_faces, load_detector
         from facerecon.networks.landmarks import load_landmark_network, predict_landmarks
+        from facerecon.networks.weights import carried_weights
 
-        detector = load_detector((weights or {}).get("detector"))
-        network = load_landmark_network((weights or {}).get("landmarks"))
+        files = {name: (weights or {}).get(name) or carried_weights(name) for name in ("detector", "landmarks")}
+        detector, network = load_detector(files["detector"]), load_landmark_network(files["landmarks"])
         return cls(
             detect=lambda image: detect_faces(image, detector, PROPOSAL_SCORE, verifier=network),
             predict=lambda image, box: predict_landmarks(image, box, network),
+            sha256={name: sha256_file(file) for name, file in files.items()},
         )
 
 
@@ -89,12 +98,12 @@ def find_face(image: NDArray[np.uint8], finder: FaceFinder, mean_landmarks: NDAr
 
     image: (H, W, 3) uint8 sRGB. mean_landmarks: (68, 3) mm of the face model's mean face. box: about the landmarks'
     box, if it is known; the detector is not asked then.
-    Raises InputError, without the photograph's name, if no face is found or its landmarks make no sense.
+    Raises InputError, without the photograph's name, if no face is found (NoFaceError) or its landmarks make no sense.
     """
     if box is None:
         found = finder.detect(image)
         if not found:
-            raise InputError("no face was found; if there is one, give its box with --box X,Y,W,H")
+            raise NoFaceError("no face was found")
         chosen = found[main_face([each.box for each in found], image.shape)]
         own, score, faces = np.asarray(chosen.box, np.float32), float(chosen.score), len(found)
     else:

@@ -17,7 +17,7 @@ import scipy.sparse as sparse
 import torch
 from torch import Tensor
 
-from facerecon.geometry.cameras import STANDARD_DISTANCE, head_to_camera, project_perspective, standard_focal
+from facerecon.geometry.cameras import STANDARD_DISTANCE, head_to_camera, project_standard_crop, standard_focal
 from facerecon.geometry.crop import fit_scaled_orthographic
 from facerecon.geometry.rotations import euler_to_matrix, matrix_to_euler
 
@@ -141,12 +141,6 @@ def fit_landmarks(
         return _finished(whole, targets, usable, basis, size)
 
 
-def project_landmarks(fit: FaceFit, basis: LandmarkBasis, size: int = 224) -> Tensor:
-    """Landmarks (B, 68, 3) of fitted faces: x, y in pixels of the standard crop, z in mm from the camera."""
-    state = _state_of(fit)
-    return _project(state, basis.shape(state.coefficients), size)
-
-
 @dataclass(frozen=True)
 class _State:
     rotation: Tensor  # (B, 3, 3)
@@ -239,7 +233,7 @@ def _chosen(better: Tensor, trial: _State, state: _State) -> _State:
 
 def _project(state: _State, shape: Tensor, size: int) -> Tensor:
     camera = head_to_camera(shape, state.rotation, state.translation)
-    return project_perspective(camera, standard_focal(size), (size / 2.0, size / 2.0))
+    return project_standard_crop(camera, size)
 
 
 def _frontal(state: _State) -> _State:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from facerecon.data.images import read_image
-from facerecon.data.manifest import ManifestRow, read_manifest
+from facerecon.data.manifest import ManifestRow, read_shard
 from facerecon.data.tables import Rejection, Table, encode_strings, write_table
 from facerecon.errors import InputError
 from facerecon.morphable.storage import face_model_sha256, load_face_model
@@ -40,7 +40,7 @@ def run(
     face_model: None means the open model. An image without a usable face goes to the rejected table with its reason.
     Raises InputError if the manifest or weights cannot be read, or too many images are rejected.
     """
-    rows = read_manifest(manifest).shard(shard, shard_size)
+    rows = read_shard(manifest, shard, shard_size)
     weights = {} if finder else {"detector": None, "landmarks": None, **(weights or {})}
     finder = finder or FaceFinder.load(weights)
     mean = LandmarkBasis.of(load_face_model(face_model)).mean.numpy()
@@ -70,11 +70,13 @@ def _named(message: str, path: str) -> str:
 
 
 def _table(found: list[tuple[ManifestRow, Face, tuple[int, int]]], rejected: list[Rejection]) -> Table:
-    rows, faces, sizes = zip(*found, strict=True)
-    columns = {name: encode_strings([getattr(row, name) for row in rows]) for name in ("dataset", "split", "subject")}
-    for name in ("box", "landmarks", "expected_error", "confidence"):
-        columns[name] = np.stack([getattr(face, name) for face in faces]).astype(np.float32)
-    columns["score"] = np.array([face.score for face in faces], np.float32)
-    columns["faces"] = np.array([face.faces for face in faces], np.int32)
-    columns["image_size"] = np.array(sizes, np.int32)
-    return Table(STAGE, [row.id for row in rows], columns, rejected=rejected)
+    """The table of what was found, which may be nothing."""
+    columns = {
+        name: encode_strings([getattr(row, name) for row, _, _ in found]) for name in ("dataset", "split", "subject")
+    }
+    for name, shape in (("box", (4,)), ("landmarks", (68, 2)), ("expected_error", (68,)), ("confidence", (68,))):
+        columns[name] = np.array([getattr(face, name) for _, face, _ in found], np.float32).reshape(-1, *shape)
+    columns["score"] = np.array([face.score for _, face, _ in found], np.float32)
+    columns["faces"] = np.array([face.faces for _, face, _ in found], np.int32)
+    columns["image_size"] = np.array([size for _, _, size in found], np.int32).reshape(-1, 2)
+    return Table(STAGE, [row.id for row, _, _ in found], columns, rejected=rejected)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facerecon.data.images import encode_png, read_image
-from facerecon.data.manifest import read_manifest
+from facerecon.data.manifest import read_rows
 from facerecon.data.parsing_labels import PARSING_CLASSES
 from facerecon.data.tables import Rejection, Table, read_table, write_table
 from facerecon.errors import InputError
@@ -57,7 +57,7 @@ def run(
     Raises InputError if an input cannot be read, does not match the others, or too many images are rejected.
     """
     source = read_table(landmarks, "landmarks")
-    rows = read_manifest(manifest).by_id()
+    rows = read_rows(manifest, source.ids)
     weights = {} if parse else {"parsing": None, **(weights or {})}
     parse = parse or load_parser(weights["parsing"])
     mean = LandmarkBasis.of(load_face_model(face_model)).mean.numpy()

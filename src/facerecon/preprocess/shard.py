@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from facerecon.data.adapters import GROUND_TRUTH_FILE, read_true_shapes
 from facerecon.data.images import decode_image, encode_jpeg, read_image
-from facerecon.data.manifest import ManifestRow, read_manifest
+from facerecon.data.manifest import ManifestRow, read_rows
 from facerecon.data.shards import SHARD_KIND
 from facerecon.data.tables import Rejection, Table, read_table, write_table
 from facerecon.errors import InputError
 from facerecon.geometry.crop import CropTransform
+from facerecon.networks.recognition import EMBEDDING
 from facerecon.preprocess.records import stage_record
 from facerecon.preprocess.rejection import check_rejected
 from facerecon.progress import track
@@ -68,7 +69,7 @@ def run(
     for path, table in ((masks, labels), (fit, fits)):
         if not known.issuperset(table.ids):
             raise InputError(f"{path}: holds images that {landmarks} has not; they belong to different shards")
-    rows = read_manifest(manifest).by_id()
+    rows = read_rows(manifest, points.ids)
     weights = {} if embed else {"recognition": None, **(weights or {})}
     embed = embed or load_embedder(weights["recognition"])
     complete = set(labels.ids) & set(fits.ids)
@@ -90,11 +91,9 @@ def run(
         features.append(embed(decode_image(images[-1], name)[None])[0])
         ids.append(name)
     check_rejected(rejected, len(wanted), max_rejected_fraction, str(landmarks))
-    if not ids:
-        raise InputError(f"{landmarks}: no image of this shard passed all stages; see the rejected tables")
     table = _joined(ids, points, labels, fits)
     _take_true_shapes(table, rows, fits.attributes["face_model_sha256"])
-    table.columns["feature"] = np.stack(features).astype(np.float32)
+    table.columns["feature"] = np.array(features, np.float32).reshape(len(ids), -1 if ids else EMBEDDING)
     table.blobs["image"] = images
     table.rejected = _merged([*points.rejected, *labels.rejected, *fits.rejected, *rejected])
     table.attributes = {"face_model_sha256": fits.attributes["face_model_sha256"]}

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -10,12 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from facerecon.artefacts import sha256_file
 from facerecon.data.parsing_labels import FACE_CLASSES
-from facerecon.geometry.cameras import STANDARD_SIZE, head_to_camera, project_perspective, standard_focal
+from facerecon.errors import InputError
+from facerecon.geometry.cameras import STANDARD_SIZE, head_to_camera, project_standard_crop, standard_focal
 from facerecon.geometry.crop import CropTransform
 from facerecon.geometry.rotations import euler_to_matrix
 from facerecon.morphable.linear import LinearFaceModel
+from facerecon.morphable.parameters import FaceParameters
 from facerecon.morphable.storage import load_face_model
+from facerecon.networks.weights import weights_file
 from facerecon.preprocess.face import Box, Face, FaceFinder, find_face
 from facerecon.preprocess.landmark_fit import FaceFit, LandmarkBasis, fit_landmarks, landmark_sigma
 from facerecon.preprocess.parsing import ParseFace, load_parser
@@ -31,31 +35,18 @@ LEAST_FACE = 0.06
 Weights = Mapping[str, str | os.PathLike | None]
 
 
-@dataclass(frozen=True)
-class FaceParameters:
-    """One face. identity (I,), expression (E,), albedo (A,): coefficients of the face model; rotation (3,) pitch, yaw,
-    roll, rad; translation (3,) mm in the camera of the standard crop; light (9, 3) spherical harmonics (regressors give
-    white light, three equal columns). float32."""
-
-    identity: Tensor
-    expression: Tensor
-    albedo: Tensor
-    rotation: Tensor
-    translation: Tensor
-    light: Tensor
-
-
 RegressFace = Callable[[NDArray[np.uint8]], FaceParameters]
-"""Standard crop (224, 224, 3) uint8 sRGB -> parameters."""
+"""Standard crop (224, 224, 3) uint8 sRGB -> parameters of one face (B = 1), for the perspective camera."""
 
 
 @dataclass(frozen=True)
 class Reconstruction:
     """A photograph's face.
 
-    vertices: (V, 3) mm, head frame, with expression. pixels: (V, 3) x, y in pixels of the photograph and z in mm.
-    landmarks_3d: (68, 3) the model's landmarks: x, y in pixels of the photograph, z in pixels of the same scale, away
-    from the camera, 0 at the head's origin. focal, centre (2,): the perspective camera, pixels of the photograph.
+    parameters: B = 1, light (1, 9, 3). vertices: (V, 3) mm, head frame, with expression. pixels: (V, 3) x, y in pixels
+    of the photograph and z in mm. landmarks_3d: (68, 3) the model's landmarks: x, y in pixels of the photograph, z in
+    pixels of the same scale, away from the camera, 0 at the head's origin. focal, centre (2,): the perspective camera,
+    pixels of the photograph.
     """
 
     face: Face
@@ -70,13 +61,17 @@ class Reconstruction:
 
 @dataclass(frozen=True)
 class Reconstructor:
-    """What is loaded once for many photographs; the networks are plain functions, so that any can be put in."""
+    """What is loaded once for many photographs; the networks are plain functions, so that any can be put in.
+
+    sha256: of the weights behind them by network, for provenance; functions that were put in have none.
+    """
 
     model: LinearFaceModel
     basis: LandmarkBasis
     finder: FaceFinder
     regress: RegressFace
     parse: ParseFace
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(
@@ -94,12 +89,16 @@ class Reconstructor:
         """
         weights = weights or {}
         model = load_face_model(face_model, level=level)
+        finder = finder or FaceFinder.load(weights)
+        loaded = {"amplitude_phase": regress is None, "parsing": parse is None}
+        files = {name: weights_file(name, weights.get(name)) for name, own in loaded.items() if own}
         return cls(
             model=model,
             basis=LandmarkBasis.of(model),
-            finder=finder or FaceFinder.load(weights),
+            finder=finder,
             regress=regress or load_regressor(weights.get("amplitude_phase"), model),
             parse=parse or load_parser(weights.get("parsing")),
+            sha256={**finder.sha256, **{name: sha256_file(file) for name, file in files.items()}},
         )
 
     def reconstruct(
@@ -116,17 +115,18 @@ class Reconstructor:
         if refine:
             parameters = self._refined(parameters, face)
         with torch.no_grad():
-            vertices = self.model.decode(parameters.identity[None], parameters.expression[None])
-            albedo = self.model.decode_albedo(parameters.albedo[None])[0]
+            vertices = self.model.decode(parameters.identity, parameters.expression)
+            albedo = self.model.decode_albedo(parameters.albedo)[0]
             landmarks = self.model.landmarks(vertices)
         texture = self._texture(image, crop, face.crop, parameters, vertices, albedo, texture_size)
         pixels = _in_photo(_project(vertices, parameters, STANDARD_SIZE), face.crop)
         points = _in_photo(_project(landmarks, parameters, STANDARD_SIZE), face.crop).numpy()
         focal = standard_focal(STANDARD_SIZE) / face.crop.scale
-        depth = (points[:, 2:] - float(parameters.translation[2])) * focal / float(parameters.translation[2])
+        distance = float(parameters.translation[0, 2])
+        depth = (points[:, 2:] - distance) * focal / distance
         return Reconstruction(
             face=face,
-            parameters=replace(parameters, light=torch.from_numpy(texture.light)),
+            parameters=parameters._replace(light=torch.from_numpy(texture.light)[None]),
             vertices=vertices[0],
             pixels=pixels,
             landmarks_3d=np.concatenate([points[:, :2], depth], axis=1).astype(np.float32),
@@ -138,11 +138,7 @@ class Reconstructor:
     def _refined(self, parameters: FaceParameters, face: Face) -> FaceParameters:
         """Parameters nearer to the landmarks: the regressed coefficients are the prior's centre."""
         start = FaceFit(
-            parameters.identity[None],
-            parameters.expression[None],
-            parameters.rotation[None],
-            parameters.translation[None],
-            torch.zeros(1),
+            parameters.identity, parameters.expression, parameters.rotation, parameters.translation, torch.zeros(1)
         )
         fit = fit_landmarks(
             torch.from_numpy(face.crop.to_crop(face.landmarks))[None],
@@ -154,12 +150,8 @@ class Reconstructor:
         )
         if not bool(torch.isfinite(fit.residual).all()):
             return parameters
-        return replace(
-            parameters,
-            identity=fit.identity[0],
-            expression=fit.expression[0],
-            rotation=fit.rotation[0],
-            translation=fit.translation[0],
+        return parameters._replace(
+            identity=fit.identity, expression=fit.expression, rotation=fit.rotation, translation=fit.translation
         )
 
     def _texture(
@@ -181,36 +173,32 @@ class Reconstructor:
             pixels=_project(vertices, parameters, side)[0],
             focal=standard_focal(side),
         )
-        rotation = euler_to_matrix(parameters.rotation)
+        rotation = euler_to_matrix(parameters.rotation)[0]
         return complete_texture(
-            view, vertices[0], rotation, albedo, parameters.light.numpy()[:, 0], self.model.topology, size
+            view, vertices[0], rotation, albedo, parameters.light[0, :, 0].numpy(), self.model.topology, size
         )
 
 
 def load_regressor(weights: str | os.PathLike | None, model: LinearFaceModel) -> RegressFace:
-    """The amplitude_phase system as a function; None means the carried weights."""
+    """The amplitude_phase system as a function; None means the carried weights.
+
+    Raises InputError if they cannot be used, or were trained for another camera than the perspective one.
+    """
     from facerecon.systems.amplitude_phase.model import load_system
 
     system, _ = load_system(weights, model)
-
-    def regress(crop: NDArray[np.uint8]) -> FaceParameters:
-        found = system.predict(crop[None])
-        return FaceParameters(
-            identity=found.identity[0],
-            expression=found.expression[0],
-            albedo=found.albedo[0],
-            rotation=found.rotation[0],
-            translation=found.translation[0],
-            light=found.light[0][:, None].expand(9, 3).clone(),
+    if system.decoder.camera != "perspective":
+        raise InputError(
+            f"{weights}: trained with camera {system.decoder.camera}, but faces are drawn in perspective; "
+            "use weights trained with camera: perspective"
         )
-
-    return regress
+    return lambda crop: system.predict(crop[None])
 
 
 def _project(points: Tensor, parameters: FaceParameters, side: int) -> Tensor:
     """Points (1, N, 3) of the head frame in pixels of the standard crop of `side`, z in mm."""
-    placed = head_to_camera(points, euler_to_matrix(parameters.rotation)[None], parameters.translation[None])
-    return project_perspective(placed, standard_focal(side), (side / 2.0, side / 2.0))
+    placed = head_to_camera(points, euler_to_matrix(parameters.rotation), parameters.translation)
+    return project_standard_crop(placed, side)
 
 
 def _in_photo(pixels: Tensor, transform: CropTransform) -> Tensor:

@@ -13,6 +13,7 @@ from facerecon.data.images import write_image
 from facerecon.geometry.glb_files import write_glb
 from facerecon.geometry.obj_files import write_obj
 from facerecon.morphable.topology import Topology
+from facerecon.provenance import write_folder
 from facerecon.reconstruction.face import Reconstruction
 from facerecon.render.overlay import draw_landmarks, draw_overlay
 
@@ -40,6 +41,7 @@ def write_reconstruction(
         write_image(temporary / "albedo.png", texture.albedo)
         write_image(temporary / "overlay.png", draw_reconstruction(image, reconstruction, topology))
         np.savez(temporary / "reconstruction.npz", **_arrays(reconstruction, topology, record))
+        write_folder(temporary, record)
 
 
 DOT_RADIUS = 0.009
@@ -79,12 +81,12 @@ def _arrays(reconstruction: Reconstruction, topology: Topology, record: Mapping[
         "landmarks_confidence": reconstruction.face.confidence,
         "landmarks_3d": reconstruction.landmarks_3d,
         "box": reconstruction.face.box,
-        "identity": parameters.identity.numpy(),
-        "expression": parameters.expression.numpy(),
-        "albedo": parameters.albedo.numpy(),
-        "light": parameters.light.numpy(),
-        "rotation": parameters.rotation.numpy(),
-        "translation": parameters.translation.numpy(),
+        "identity": parameters.identity[0].numpy(),
+        "expression": parameters.expression[0].numpy(),
+        "albedo": parameters.albedo[0].numpy(),
+        "light": parameters.light[0].numpy(),
+        "rotation": parameters.rotation[0].numpy(),
+        "translation": parameters.translation[0].numpy(),
         "focal": np.float32(reconstruction.focal),
         "centre": reconstruction.centre.astype(np.float32),
         "provenance": np.array(json.dumps(dict(record), sort_keys=True)),

@@ -11,9 +11,9 @@ import math
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from facerecon.compilation import njit
 from facerecon.errors import InputError
 from facerecon.geometry.batches import run_over_batch
 from facerecon.geometry.triangles import check_vertices, checked_triangles

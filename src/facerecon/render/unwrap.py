@@ -2,9 +2,9 @@
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from facerecon.compilation import njit
 from facerecon.geometry.cameras import standard_focal, unproject_perspective
 from facerecon.geometry.normals import vertex_normals
 from facerecon.render.interpolate import interpolate

@@ -10,13 +10,16 @@ from facerecon.errors import InputError
 
 _NOT_LOSSES = frozenset({"step", "learning_rate", "gradient_norm"})
 _TOTAL = "loss"
+_OBJECTIVE = "objective"
 
 
 def training_curve(metrics: str | os.PathLike, out: str | os.PathLike) -> None:
-    """Plot the total training loss, and below it every loss term and validation figure, against the step.
+    """Plot the total training loss and its fixed-weight part, and below them every loss term and validation figure.
 
+    Where a term's weight falls during training, the total falls with it; `objective`, if the run has it, is the part
+    whose weights stay, and the title is about that part.
     metrics: metrics.csv of a training run, columns as `facerecon.training.metrics` says: `step`, `loss`, its terms,
-    `validation_*`. out: PNG. Equal metrics give equal bytes on the same version of matplotlib.
+    `objective`, `validation_*`. out: PNG. Equal metrics give equal bytes on the same version of matplotlib.
     Raises InputError if the file is missing, has no `step` and `loss` columns, or a field is not a number.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -27,11 +30,16 @@ def training_curve(metrics: str | os.PathLike, out: str | os.PathLike) -> None:
     figure = Figure(figsize=(8, 7), layout="constrained")
     FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, sharex=True)
-    upper.plot(*total, color="black", marker=".", linewidth=1)
-    first, last = total[1][0], total[1][-1]
-    upper.set(
-        ylabel="training loss", title=f"training loss {first:.4g} at step {total[0][0]:.0f}, {last:.4g} at the end"
-    )
+    upper.plot(*total, color="silver" if _OBJECTIVE in curves else "black", marker=".", linewidth=1, label="total")
+    steps, values = total
+    if _OBJECTIVE in curves:
+        steps, values = curves.pop(_OBJECTIVE)
+        upper.plot(steps, values, color="black", marker=".", linewidth=1, label="objective: weights that stay")
+    if f"validation_{_OBJECTIVE}" in curves:
+        upper.plot(*curves.pop(f"validation_{_OBJECTIVE}"), "s", color="black", label="objective, validation")
+    upper.legend(fontsize="small")
+    upper.set_title(f"training loss {values[0]:.4g} at step {steps[0]:.0f}, {values[-1]:.4g} at the end")
+    upper.set_ylabel("training loss")
     for name, (steps, values) in curves.items():
         dashed = name.startswith("validation_")
         lower.plot(steps, values, label=name, linewidth=1, marker=".", linestyle="--" if dashed else "-")

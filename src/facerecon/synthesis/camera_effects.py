@@ -39,12 +39,6 @@ def apply_camera(rng: Generator, image: NDArray[np.float32]) -> NDArray[np.uint8
     return (np.clip(image, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
-def encode_jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """JPEG bytes of an RGB image as a flat uint8 array."""
-    _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return encoded.ravel()
-
-
 def sample_jpeg_quality(rng: Generator) -> int:
     """60 % strongly compressed, else nearly lossless."""
     return int(rng.integers(35, 93)) if chance(rng, 0.6) else 95

@@ -14,7 +14,7 @@ from facerecon.morphable.head import HeadGenerator
 from facerecon.morphable.skin import hair_map
 from facerecon.morphable.subdivision import catmull_clark
 from facerecon.render.rasterize import rasterize
-from facerecon.synthesis.kernels import vertex_normals
+from facerecon.synthesis.kernels import fused_vertex_normals
 
 CLASS = {name: index for index, name in enumerate(PARSING_CLASSES)}
 
@@ -127,7 +127,7 @@ def _classify(
 
 def _ambient_visibility(vertices: NDArray, triangles: NDArray, directions: int = 48, size: int = 160) -> NDArray:
     """(V,) cosine-weighted fraction of the sky seen by each vertex, from depth maps along many directions."""
-    normals = vertex_normals(vertices, triangles)
+    normals = fused_vertex_normals(vertices, triangles)
     index = np.arange(directions) + 0.5
     polar, azimuth = np.arccos(1.0 - 2.0 * index / directions), np.pi * (1.0 + 5.0**0.5) * index
     sky = np.stack([np.cos(azimuth) * np.sin(polar), np.sin(azimuth) * np.sin(polar), np.cos(polar)], 1)

@@ -1,16 +1,22 @@
 """Numba kernels of the photograph renderer: normals and deferred shading of one image."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-# Real spherical harmonics constants, in the order of docs/conventions.md.
-_C0, _C1, _C2, _C3, _C4 = 0.282095, 0.488603, 1.092548, 0.315392, 0.546274
+from facerecon.compilation import njit
+from facerecon.geometry.spherical_harmonics import SH_CONSTANTS
+
+# Six decimals, as every photograph so far was shaded with: more would change pixels of given seeds.
+_C0, _C1, _C2, _C3, _C4 = (round(SH_CONSTANTS[k], 6) for k in (0, 1, 4, 6, 8))
 
 
 @njit(cache=True, fastmath={"contract", "nsz", "arcp"})
-def vertex_normals(vertices: NDArray, triangles: NDArray) -> NDArray:
-    """Area-weighted unit normals (V, 3) float32 of one mesh; 0 for vertices of no triangle."""
+def fused_vertex_normals(vertices: NDArray, triangles: NDArray) -> NDArray:
+    """Area-weighted unit normals (V, 3) float32 of one mesh; 0 for vertices of no triangle.
+
+    `geometry.normals.vertex_normals` of one numpy mesh, with products and sums fused: they differ by rounding alone,
+    and this rounding is in the pixels of every photograph.
+    """
     normals = np.zeros(vertices.shape, np.float32)
     for t in range(triangles.shape[0]):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
@@ -54,7 +60,7 @@ def shade_pixels(
     shadow_scale: float,
     shadow_strength: float,
 ) -> NDArray:
-    """Deferred shading of one image: (H, W, 3) float32 linear radiance, 0 where no triangle covers.
+    """Deferred shading of one image: (H, W, 3) float32 linear radiance, 0 where no triangle of any area covers.
 
     triangle_index: (H, W) int32, -1 none. pixels: (V, 3) image position and camera depth. position, normal: (V, 3) in
     the view frame (y up, z toward the viewer), mm. albedo: (V, 3) linear. occlusion: (V,) ambient visibility in [0, 1].
@@ -80,7 +86,9 @@ def shade_pixels(
             wa = (xb * yc - xc * yb) / pixels[a, 2]
             wb = (xc * ya - xa * yc) / pixels[b, 2]
             wc = (xa * yb - xb * ya) / pixels[c, 2]
-            inverse = np.float32(1.0) / (wa + wb + wc)
+            total = wa + wb + wc
+            # A triangle with area on the rasteriser's grid may have none in its exact coordinates: black, as unlit.
+            inverse = np.float32(1.0) / total if total != 0.0 else np.float32(0.0)
             wa, wb, wc = wa * inverse, wb * inverse, wc * inverse
             nx = wa * normal[a, 0] + wb * normal[b, 0] + wc * normal[c, 0]
             ny = wa * normal[a, 1] + wb * normal[b, 1] + wc * normal[c, 1]

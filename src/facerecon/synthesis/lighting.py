@@ -6,12 +6,12 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from facerecon.geometry.spherical_harmonics import sh_basis
+from facerecon.geometry.spherical_harmonics import SH_CONSTANTS, sh_basis
 from facerecon.synthesis.randomness import chance
 
 # Clamped-cosine convolution of each band divided by pi, so that irradiance is in units of reflected radiance.
 LAMBERT_BANDS = np.array([1.0] + [2.0 / 3.0] * 3 + [0.25] * 5, np.float32)
-CONSTANT_BAND = 0.282095
+CONSTANT_BAND = round(SH_CONSTANTS[0], 6)  # six decimals: more would change the light of given seeds
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """A benchmark in the NoW folder layout, frozen: rendered once, carried in the package, unpacked when needed.
 
-The people come from outside the face model's linear span (asymmetric smooth deformation, fine relief, scanner noise)
-and from another random stream than the training subjects. `build_now_benchmark` renders a version;
-`write_now_benchmark` unpacks the carried one and checks its content hash, so that scores stay comparable when the
-generator changes.
+The people come from another random stream than the training subjects, and a smooth asymmetric deformation, fine relief
+and scanner noise move their scans off what the face model can express (docs/synthetic_photographs.md says how far).
+`build_now_benchmark` renders a version; `write_now_benchmark` unpacks the carried one and checks its content hash, so
+that scores stay comparable when the generator changes.
 """
 
 import hashlib
@@ -18,23 +18,24 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from facerecon.artefacts import atomic_file, atomic_folder
+from facerecon.data.images import encode_jpeg
 from facerecon.errors import InputError
+from facerecon.evaluate.geometric.now_folder import CHALLENGES
+from facerecon.geometry.obj_files import write_obj
 from facerecon.morphable.linear import LinearFaceModel
 from facerecon.morphable.skin import smooth_noise
 from facerecon.morphable.storage import load_face_model
 from facerecon.progress import track
 from facerecon.provenance import provenance_record, write_folder
-from facerecon.synthesis.camera_effects import encode_jpeg
 from facerecon.synthesis.head_surface import HeadSurface, load_head_surface
-from facerecon.synthesis.kernels import vertex_normals
+from facerecon.synthesis.kernels import fused_vertex_normals
 from facerecon.synthesis.person import Person, sample_person
 from facerecon.synthesis.photographs import Occasion, Pose, sample_occasion, take_photograph
 from facerecon.synthesis.randomness import BENCHMARK_DOMAIN, chance, stream
 
 VERSION = 1
 KIND = "now_benchmark"
-CHALLENGES = ("multiview_neutral", "multiview_expressions", "multiview_occlusions", "selfie")
-DISPLACEMENT = 0.5  # mm RMS of the smooth deformation that the face model cannot express
+DISPLACEMENT = 0.5  # mm RMS of the smooth deformation, most of whose variance the identity basis can follow
 LEAST_VISIBILITY = 0.3  # ambient visibility below which a scanner would not see a vertex
 SCAN_UNIT = 0.01  # mm a count of the stored scan vertices
 IMAGES = Path("NoW_Dataset/final_release_version/iphone_pictures")
@@ -51,7 +52,7 @@ def build_now_benchmark(path: Path, subjects: int = 20, size: int = 320, seed: i
     """Render `subjects` people in the four challenges and store photographs, scans and landmarks; returns the hash."""
     cv2.setNumThreads(1)
     surface, model = load_head_surface(), load_face_model()
-    region, triangles = _scan_region(surface)
+    region, triangles = scan_region(surface)
     images, names, scans, landmarks = [], [], [], []
     for subject in track(range(subjects), "benchmark subjects", subjects, "subjects"):
         rng = stream(seed, BENCHMARK_DOMAIN, subject)
@@ -63,7 +64,7 @@ def build_now_benchmark(path: Path, subjects: int = 20, size: int = 320, seed: i
             rng = stream(seed, BENCHMARK_DOMAIN, subject, number)
             occasion = _occasion(rng, surface, challenge)
             photograph = take_photograph(rng, surface, model, person, occasion, size)
-            images.append(encode_jpeg(photograph.image, 92))
+            images.append(encode_jpeg(photograph.image, 92, full_chroma=False))
             names.append(f"SYN_{subject:03d}/{challenge}/IMG_{number:04d}.jpg")
     with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["kind"] = KIND
@@ -72,7 +73,7 @@ def build_now_benchmark(path: Path, subjects: int = 20, size: int = 320, seed: i
         file.attrs["scan_unit_mm"] = SCAN_UNIT
         file["image_names"] = np.array(names, dtype="S64")
         file["image_offsets"] = np.concatenate([[0], np.cumsum([len(image) for image in images])]).astype(np.int64)
-        file["image_bytes"] = np.concatenate(images)
+        file["image_bytes"] = np.frombuffer(b"".join(images), np.uint8)
         options = {"compression": "gzip", "compression_opts": 9, "shuffle": True, "fletcher32": True}
         file.create_dataset("scan_vertices", data=np.stack(scans), **options)
         file.create_dataset("scan_triangles", data=triangles, **options)
@@ -123,8 +124,7 @@ def write_now_benchmark(out: Path, source: Path | None = None, subjects: int | N
             image.parent.mkdir(parents=True, exist_ok=True)
             image.write_bytes(data[offsets[k] : offsets[k + 1]])
         for subject, scan, points in zip(kept, scans, landmarks, strict=False):
-            (folder / "scans" / subject).mkdir(parents=True)
-            (folder / "scans" / subject / f"{subject}.obj").write_text(_obj_text(scan, triangles))
+            write_obj(folder / "scans" / subject / f"{subject}.obj", scan, triangles)
             (folder / "scans_lmks_onlypp" / subject).mkdir(parents=True)
             (folder / "scans_lmks_onlypp" / subject / f"{subject}.pp").write_text(_picked_points_text(points))
         (folder / "imagepathsvalidation.txt").write_text("".join(f"{names[k]}\n" for k in chosen))
@@ -156,7 +156,7 @@ def _occasion(rng: Generator, surface: HeadSurface, challenge: str) -> Occasion:
     return replace(plain, pose=close, expression=neutral if chance(rng, 0.5) else plain.expression)
 
 
-def _scan_region(surface: HeadSurface) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def scan_region(surface: HeadSurface) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Vertices and triangles of the fine head that a face scan would hold.
 
     The face up to hairline and ears, which is what the face model covers give or take a rim, and of that what can be
@@ -182,7 +182,7 @@ def _scan(
     if person.displacement is not None:
         head = head + person.displacement
         picked = picked + person.displacement[nearest]
-    normals = vertex_normals(head, surface.triangles)
+    normals = fused_vertex_normals(head, surface.triangles)
     relief = 0.12 * smooth_noise(surface.template, 3.0, rng, 64) + 0.05 * rng.standard_normal(len(head))
     slide = rng.normal(0.0, 0.25, head.shape)
     slide -= (slide * normals).sum(1, keepdims=True) * normals  # along the surface: no vertex matches the model's
@@ -197,12 +197,6 @@ def _scan(
 def _small_rotation(angles: NDArray) -> NDArray[np.float64]:
     rotation, _ = cv2.Rodrigues(np.asarray(angles, np.float64))
     return rotation
-
-
-def _obj_text(vertices: NDArray, triangles: NDArray) -> str:
-    lines = [f"v {x:.2f} {y:.2f} {z:.2f}" for x, y, z in vertices.tolist()]
-    lines += [f"f {a} {b} {c}" for a, b, c in (triangles + 1).tolist()]
-    return "\n".join(lines) + "\n"
 
 
 def _picked_points_text(points: NDArray) -> str:

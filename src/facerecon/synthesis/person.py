@@ -15,9 +15,9 @@ from facerecon.synthesis.shapes import HairStyle, sample_hair_style
 
 @dataclass(frozen=True)
 class Person:
-    """neutral: (C, 3) coarse head without expression, mm. displacement: (V, 3) fine offsets outside the linear model,
-    or None. colours: (V, 3) linear skin, eye and mouth colours. triangle_class: (F,) parsing classes with this person's
-    brows and painted hair. gloss: (V,) strength of the skin's highlight."""
+    """neutral: (C, 3) coarse head without expression, mm. displacement: (V, 3) fine offsets of the photographed
+    surface, or None. colours: (V, 3) linear skin, eye and mouth colours. triangle_class: (F,) parsing classes with this
+    person's brows and painted hair. gloss: (V,) strength of the skin's highlight."""
 
     identity: HeadIdentity
     neutral: NDArray[np.float32]
@@ -36,7 +36,7 @@ def sample_person(
     """Draw a person.
 
     stretch: standard deviation of a random scaling of width and height beyond the head's own variation.
-    displacement: RMS of a smooth asymmetric deformation that the linear face model cannot express, mm.
+    displacement: RMS of a smooth asymmetric deformation drawn apart from the face model's prior, mm.
     """
     identity = surface.generator.sample_identity(rng)
     neutral = surface.generator.neutral(identity).astype(np.float32)
@@ -56,7 +56,7 @@ def sample_person(
     is_skin = surface.is_part("skin", "eye_sockets")
     points = surface.template[is_skin]
     masks = {name: mask[is_skin] for name, mask in surface.masks.items()}
-    colours[is_skin] = skin_albedo(points, masks, parameters, rng, detail=detail, hair=False)
+    colours[is_skin] = skin_albedo(points, masks, parameters, rng, detail=detail)
     skin_colour = np.median(colours[is_skin], 0)
     hair = sample_hair_style(rng, parameters.hair, male=identity.sex > 0.5)
     if hair.kind is not None or chance(rng, 0.5):  # painted roots below the shell; a shaved head shows its stubble

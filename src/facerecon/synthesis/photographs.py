@@ -16,21 +16,22 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from facerecon.artefacts import atomic_folder
+from facerecon.data.images import encode_jpeg, encode_png
 from facerecon.errors import InputError
 from facerecon.geometry.rotations import euler_to_matrix
 from facerecon.morphable.linear import LinearFaceModel
 from facerecon.morphable.storage import load_face_model
 from facerecon.progress import Progress
-from facerecon.provenance import provenance_record, write_hdf5
+from facerecon.provenance import provenance_record, write_folder, write_hdf5
 from facerecon.synthesis.backgrounds import sample_background
-from facerecon.synthesis.camera_effects import apply_camera, encode_jpeg, sample_jpeg_quality
+from facerecon.synthesis.camera_effects import apply_camera, sample_jpeg_quality
 from facerecon.synthesis.expressions import sample_expression
 from facerecon.synthesis.head_surface import HeadSurface, load_head_surface
 from facerecon.synthesis.lighting import Light, sample_light
 from facerecon.synthesis.occluders import draw_loose_hair, draw_occluder
 from facerecon.synthesis.person import Person, sample_person
 from facerecon.synthesis.randomness import TRAINING_DOMAIN, chance, stream
-from facerecon.synthesis.rendering import Camera, area_reduce, linear_to_srgb, render_scene
+from facerecon.synthesis.rendering import Camera, area_reduce, render_scene, tabulated_srgb
 from facerecon.synthesis.shapes import glasses_mesh, hair_mesh, hat_mesh, torso_mesh
 
 SCHEMA_VERSION = 1
@@ -66,7 +67,8 @@ class Occasion:
 @dataclass(frozen=True)
 class Photograph:
     """image: (S, S, 3) uint8 RGB. labels: (S, S) uint8. landmarks: (68, 2) px. visible: (68,). face_vertices: (Vc, 3)
-    coarse face mesh with expression, head frame, mm. Landmarks and mesh are exact, in the photograph's pixels."""
+    coarse face mesh with expression, head frame, mm. Both are exact for a person without displacement; the displacement
+    of the benchmark's people moves the surface that is photographed, but neither landmarks nor mesh."""
 
     image: NDArray[np.uint8]
     labels: NDArray[np.uint8]
@@ -118,7 +120,11 @@ def place_camera(landmarks: NDArray, pose: Pose, size: int) -> Camera:
 def take_photograph(
     rng: Generator, surface: HeadSurface, model: LinearFaceModel, person: Person, occasion: Occasion, size: int
 ) -> Photograph:
-    """Render one photograph of a person."""
+    """Render one photograph of a person.
+
+    A displacement of the person is seen in the picture only: landmarks, camera and face_vertices are those of the head
+    without it, off by the displacement (0.5 mm RMS in the benchmark, which stores none of them).
+    """
     coarse = person.neutral + surface.generator.expression_offsets(occasion.expression)
     head = np.asarray(surface.operator @ coarse, np.float32)
     if person.displacement is not None:
@@ -139,17 +145,17 @@ def take_photograph(
     rendering = render_scene(surface, person, head, extras, camera.scaled(fine / size), occasion.light, fine)
 
     exposure = _exposure(rng, rendering.radiance[rendering.covered & (rendering.labels > 0)])
-    image = linear_to_srgb(rendering.radiance * exposure)
+    image = tabulated_srgb(rendering.radiance * exposure)
     image = np.where(rendering.covered[..., None], image, sample_background(rng, fine))
     labels = rendering.labels
     projected = camera.project(landmarks)
     box = np.concatenate([projected[:, :2].min(0), projected[:, :2].max(0)]) * (fine / size)
-    skin_srgb = linear_to_srgb(person.skin_colour * exposure)
+    skin_srgb = tabulated_srgb(person.skin_colour * exposure)
     for _ in range(occasion.occluders):
         image = draw_occluder(rng, image, labels, skin_srgb, box)
     if occasion.loose_hair:
         image = np.ascontiguousarray(image)
-        draw_loose_hair(rng, image, labels, linear_to_srgb(person.hair.colour * exposure * 1.5))
+        draw_loose_hair(rng, image, labels, tabulated_srgb(person.hair.colour * exposure * 1.5))
     image = apply_camera(rng, area_reduce(image, size))
     return Photograph(
         image,
@@ -175,7 +181,7 @@ def _visible(
     depth, labels: `scale` times as large as the pixels of `projected`.
     """
     size = depth.shape[0]
-    column, row = (projected[:, :2] * scale).astype(int).T
+    column, row = np.floor(projected[:, :2] * scale).astype(int).T
     inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
     column, row = column.clip(0, size - 1), row.clip(0, size - 1)
     return inside & (projected[:, 2] <= depth[row, column] + tolerance) & (labels[row, column] > 0)
@@ -218,8 +224,9 @@ def write_photographs(
             for number, (occasion, photograph) in enumerate(taken):
                 name = f"{subject:07d}_{number:02d}"
                 quality = sample_jpeg_quality(stream(seed, TRAINING_DOMAIN + 100, subject, number))
-                (folder / "images" / f"{name}.jpg").write_bytes(encode_jpeg(photograph.image, quality).tobytes())
-                cv2.imwrite(str(folder / "labels" / f"{name}.png"), photograph.labels)
+                jpeg = encode_jpeg(photograph.image, quality, full_chroma=False)
+                (folder / "images" / f"{name}.jpg").write_bytes(jpeg)
+                (folder / "labels" / f"{name}.png").write_bytes(encode_png(photograph.labels))
                 expression = model.project_expression(photograph.face_vertices - neutral_face)
                 rows.append(_row(name, subject, person, occasion, photograph, identity, expression))
                 progress.advance()
@@ -227,7 +234,9 @@ def write_photographs(
             "first_subject": first_subject, "subjects": subjects, "photos_per_subject": photos_per_subject,
             "size": size, "seed": seed,
         }  # fmt: skip
-        _write_ground_truth(folder / "ground_truth.h5", rows, settings, model.sha256)
+        record = provenance_record("synthesis.photographs", settings, seed=seed, inputs={"face_model": model.sha256})
+        _write_ground_truth(folder / "ground_truth.h5", rows, record, model.sha256)
+        write_folder(folder, record)
 
 
 def _row(
@@ -258,15 +267,12 @@ def _row(
     }
 
 
-def _write_ground_truth(path: Path, rows: list[dict[str, Any]], settings: dict[str, int], model_hash: str) -> None:
+def _write_ground_truth(path: Path, rows: list[dict[str, Any]], record: dict[str, Any], model_hash: str) -> None:
     with h5py.File(path, "w") as file:
         file.attrs["kind"] = KIND
         file.attrs["schema_version"] = SCHEMA_VERSION
         file.attrs["face_model_sha256"] = model_hash
         file.attrs["vertex_unit_mm"] = VERTEX_UNIT
-        record = provenance_record(
-            "synthesis.photographs", settings, seed=settings["seed"], inputs={"face_model": model_hash}
-        )
         write_hdf5(file, record)
         for key in rows[0]:
             column = np.array([row[key] for row in rows])

@@ -1,6 +1,7 @@
 """Camera, scene assembly and rendering of one photograph."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -8,16 +9,15 @@ import torch
 from numpy.typing import NDArray
 
 from facerecon.render.rasterize import rasterize
+from facerecon.render.shading import linear_to_srgb
 from facerecon.synthesis.head_surface import HeadSurface, light_depth
-from facerecon.synthesis.kernels import shade_pixels, vertex_normals
+from facerecon.synthesis.kernels import fused_vertex_normals, shade_pixels
 from facerecon.synthesis.lighting import Light
 from facerecon.synthesis.person import Person
 from facerecon.synthesis.shapes import Mesh
 
 SHADOW_MAP_SIZE = 144
-# Exact sRGB curve sampled finely enough for eight bits.
-_LINEAR = np.linspace(0.0, 1.0, 8192, dtype=np.float32)
-_SRGB = np.where(_LINEAR <= 0.0031308, 12.92 * _LINEAR, 1.055 * _LINEAR ** (1 / 2.4) - 0.055).astype(np.float32)
+TABLE_SIZE = 8192
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,19 @@ class Rendering:
     depth: NDArray[np.float32]
 
 
-def linear_to_srgb(radiance: NDArray) -> NDArray[np.float32]:
-    """sRGB curve of values clipped to [0, 1]."""
-    index = np.clip(radiance, 0.0, 1.0) * np.float32(len(_SRGB) - 1) + np.float32(0.5)
-    return _SRGB[index.astype(np.int32)]
+def tabulated_srgb(radiance: NDArray) -> NDArray[np.float32]:
+    """`render.shading.linear_to_srgb` of values clipped to [0, 1], from a table fine enough for eight bits.
+
+    A value that is not a number counts as 0.
+    """
+    clipped = np.nan_to_num(np.clip(radiance, 0.0, 1.0), copy=False)
+    index = clipped * np.float32(TABLE_SIZE - 1) + np.float32(0.5)
+    return _srgb_table()[index.astype(np.int32)]
+
+
+@cache
+def _srgb_table() -> NDArray[np.float32]:
+    return linear_to_srgb(np.linspace(0.0, 1.0, TABLE_SIZE, dtype=np.float32)).astype(np.float32)
 
 
 def render_scene(
@@ -88,7 +97,7 @@ def render_scene(
     eye = np.concatenate([surface.is_part("eye_left", "eye_right"), np.zeros(added, bool)]).astype(np.float32)
 
     position = camera.view(vertices)
-    normal = vertex_normals(position, triangles)
+    normal = fused_vertex_normals(position, triangles)
     pixels = camera.project(vertices)
     seen, distance = rasterize(torch.from_numpy(pixels)[None], triangles, size, size, cull=False)
     index, depth = seen[0].numpy(), distance[0].numpy()
@@ -98,6 +107,7 @@ def render_scene(
         gloss.astype(np.float32), eye, light.ambient, light.direction, light.colour,
         shadow_depth, frame, scale, light.shadow,
     )  # fmt: skip
+    np.nan_to_num(radiance, copy=False)  # one broken pixel must not decide the exposure of the picture
     covered = index >= 0
     labels = np.where(covered, classes[np.maximum(index, 0)], 0).astype(np.uint8)
     return Rendering(radiance, labels, covered, depth)

@@ -20,7 +20,8 @@ class Crop:
     """A standard crop and what preprocessing found in it.
 
     image: (S, S, 3) uint8 sRGB. labels: (S, S) uint8 parsing classes. landmarks: (68, 2) pixels. confidence: (68,).
-    identity (80,), expression (64,), rotation (3,) pitch, yaw, roll in rad, translation (3,) mm: the landmark fit.
+    rotation (3,) pitch, yaw, roll in rad, translation (3,) mm: the landmark fit's. identity (80,), expression (64,):
+    the landmark fit's, or the true ones where the shard knows them (synthetic photographs).
     """
 
     image: NDArray[np.uint8]

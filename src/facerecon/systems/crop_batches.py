@@ -81,7 +81,7 @@ class CropBatches:
     def _assemble(self, indices: Sequence[int], generators: list[np.random.Generator] | None) -> dict[str, Tensor]:
         """image (B, 3, size, size) sRGB in [0, 1]; face (B, size, size) 1 where all of a pixel is face, region_weight
         (B, size, size); landmarks (B, 68, 2) pixels at 224, confidence (B, 68); identity, expression, rotation,
-        translation: the fit; feature (B, D) of the crop before any change."""
+        translation: the guide, as in `Crop`; feature (B, D) of the crop before any change."""
         rows = self.source.load_batch(indices)
         names = [field.name for field in fields(Crop)]
         crops = [Crop(**{name: rows[name][i] for name in names}) for i in range(len(indices))]

@@ -1,7 +1,8 @@
-"""The best face that the basis can give for a scan: the bound that no prediction of this face model passes.
+"""The best face that the basis can give for a scan, closely estimated: how far a prediction could get at all.
 
 Minimises the squared distances from the scan's points to the model's surface over identity and rigid placement, by
-alternating exact closest points with regularised linear least squares (Gauss-Newton on point-to-plane distances).
+alternating exact closest points with regularised linear least squares (Gauss-Newton on point-to-plane distances). Not
+a strict bound: benchmarks report medians, some after a fitted scale, and this fits squares to a part of the points.
 """
 
 from dataclasses import dataclass

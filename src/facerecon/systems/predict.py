@@ -2,7 +2,7 @@
 
 Writes OUT/<subject>/<challenge>/<image>.ply (mm, head frame) and <image>.npy with its seven landmarks (7, 3), and
 OUT/failures.csv (image, reason) for the images without a prediction. Systems: mean_face (the model's mean for all),
-oracle (best fit of the identity basis to the subject's scan: a bound, not a prediction) and the trained ones.
+oracle (best fit of the identity basis to the subject's scan: a yardstick, not a prediction) and the trained ones.
 """
 
 import csv
@@ -18,11 +18,11 @@ from facerecon.artefacts import atomic_folder, sha256_file
 from facerecon.data.adapters import now as now_rows
 from facerecon.data.images import read_image
 from facerecon.errors import InputError
-from facerecon.evaluate.geometric.now_folder import NowImage, read_cropped_scan, read_image_list
+from facerecon.evaluate.geometric.now_folder import CONTENT_HASH_FILE, NowImage, read_cropped_scan, read_image_list
 from facerecon.geometry.mesh_files import write_ply
 from facerecon.morphable.linear import LinearFaceModel
 from facerecon.morphable.storage import load_face_model
-from facerecon.networks.weights import carried_weights
+from facerecon.networks.weights import weights_file
 from facerecon.preprocess.face import FaceFinder, find_face
 from facerecon.progress import Progress
 from facerecon.provenance import provenance_record, write_folder
@@ -30,7 +30,6 @@ from facerecon.systems.oracle import fit_identity
 from facerecon.systems.registry import SYSTEMS, TrainedSystem, load_trained_system
 
 PREDICTORS = ("mean_face", "oracle", *SYSTEMS)
-CARRIED = "carried"
 FAILURES_FILE = "failures.csv"
 
 Predicted = tuple[NowImage, NDArray | None, str]
@@ -57,15 +56,18 @@ def predict_now(
     benchmark, model = Path(benchmark), load_face_model(face_model, level=1)
     images = read_image_list(benchmark)
     inputs = {"face_model": model.sha256}
+    if (content_hash := benchmark / CONTENT_HASH_FILE).is_file():
+        inputs["benchmark"] = content_hash.read_text(encoding="ascii").strip()
     if system == "mean_face":
         predictions = ((image, model.mean.numpy(), "") for image in images)
     elif system == "oracle":
         predictions = _oracle_predictions(benchmark, images, model)
     else:
-        file = carried_weights(system) if weights in (None, CARRIED) else Path(weights)
+        file = weights_file(system, weights)
         trained, _ = load_trained_system(system, file, model)
         inputs["weights"] = sha256_file(file)
         finder = finder or FaceFinder.load()
+        inputs |= finder.sha256
         predictions = _system_predictions(trained, benchmark, images, model, finder, batch_size)
     with atomic_folder(out) as folder:
         failures = _write(predictions, len(images), folder, model, system)

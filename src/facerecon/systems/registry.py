@@ -4,7 +4,8 @@ settings.py   `Settings`: a pydantic model that imports without torch
 model.py      `load_system(weights, face_model) -> (system, card)`; the system has `.predict(crops)`
 training.py   `make_task(settings: dict, data: list[Path], seed: int, batch_size: int)`: losses and the training step
 
-A new system is one package, one line here and one recipe.
+A new system is one package, one recipe, and its name here and where names are lists that must be known without torch:
+`facerecon.settings`, `fingerprint.STAGE_MODULES`, `cli.training`, and, with carried weights, `networks.weights`.
 """
 
 import importlib

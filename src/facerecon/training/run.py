@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from facerecon.artefacts import check_file_target
 from facerecon.errors import InputError
 from facerecon.fingerprint import stage_fingerprint
 from facerecon.systems.registry import SYSTEMS
@@ -29,13 +30,18 @@ SECTIONS = ("training", "task")
 
 
 def run_training(
-    name: str, settings: dict[str, Any] | str | Path, data: list[Path], out: Path, **overrides: Any
+    name: str,
+    settings: dict[str, Any] | str | Path,
+    data: list[Path],
+    out: Path,
+    max_seconds_per_call: float = 0.0,
+    **overrides: Any,
 ) -> TrainingResult:
     """Train the system or auxiliary network `name` on `data` into the folder `out`.
 
     settings: the two sections, or a YAML file of them. data: what the task reads (shards of preprocessed photographs
-    for a system, folders of synthetic photographs for an auxiliary network). overrides: training settings that take
-    precedence, such as steps, seed or max_seconds_per_call; None leaves the setting.
+    for a system, folders of synthetic photographs for an auxiliary network). max_seconds_per_call: as in `train`.
+    overrides: training settings that take precedence, such as steps or seed; None leaves the setting.
     Raises InputError for unknown names and keys, values out of range, missing data, and a diverging run.
     """
     sections = read_settings(settings)
@@ -44,6 +50,7 @@ def run_training(
         training = TrainingSettings(**{**sections["training"], **given})
     except ValidationError as error:
         raise InputError(f"training settings of {name}: {describe_validation_error(error)}") from None
+    check_file_target(Path(out) / "model.safetensors")
     missing = [path for path in map(Path, data) if not path.exists()]
     if missing or not data:
         raise InputError(f"{missing[0] if missing else 'no data'}: training {name} needs existing files or folders")
@@ -53,7 +60,7 @@ def run_training(
         )
     except ValidationError as error:
         raise InputError(f"task settings of {name}: {describe_validation_error(error)}") from None
-    return train(task, training, Path(out), stage_fingerprint(f"training.{name}"))
+    return train(task, training, Path(out), stage_fingerprint(f"training.{name}"), max_seconds_per_call)
 
 
 def read_settings(settings: dict[str, Any] | str | Path) -> dict[str, dict[str, Any]]:

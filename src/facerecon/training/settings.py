@@ -4,6 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+FREE_SETTINGS = frozenset({"checkpoint_seconds", "prefetch"})
+"""Settings that change when work is saved and prepared, not its result: a run may go on under other values of them."""
+
 
 class TrainingSettings(BaseModel):
     """How long, how fast and how carefully to train."""
@@ -34,9 +37,6 @@ class TrainingSettings(BaseModel):
     log_every: Annotated[int, Field(ge=1)] = Field(20, description="steps averaged in a row of metrics.csv")
     validate_every: Annotated[int, Field(ge=0)] = Field(0, description="steps between validations; 0: at the end")
     checkpoint_seconds: Annotated[float, Field(gt=0)] = Field(60.0, description="seconds between checkpoints")
-    max_seconds_per_call: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="stop with a checkpoint after this long, to be called again; 0 runs to the end"
-    )
     half_precision_weights: bool = Field(True, description="save the final weights as float16")
 
     @model_validator(mode="after")

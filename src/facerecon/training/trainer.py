@@ -36,11 +36,9 @@ from facerecon.provenance import ATTRIBUTE, provenance_record
 from facerecon.training.metrics import MetricsFile, RunningMeans
 from facerecon.training.optimisation import AveragedModel, learning_rate, make_optimizer, to_device, to_float32
 from facerecon.training.prefetch import prefetched
-from facerecon.training.settings import TrainingSettings
+from facerecon.training.settings import FREE_SETTINGS, TrainingSettings
 
 CHECKPOINT_VERSION = 1
-# Settings that change when and how often work is saved, not its result: a run may resume under other values of them.
-_FREE_SETTINGS = {"max_seconds_per_call", "checkpoint_seconds", "prefetch"}
 
 
 class TrainingTask(Protocol):
@@ -56,7 +54,8 @@ class TrainingTask(Protocol):
         """The network to train, with initial weights drawn from torch's global generator (seeded by the loop)."""
 
     def card(self) -> dict[str, Any]:
-        """JSON values that say what is trained on what: the task's settings, data (with hashes), face_model_sha256."""
+        """JSON values that say what is trained on what: the task's settings, face_model_sha256, and the SHA-256 of the
+        data and of every file that training starts from. Only under equal ones is a run resumed, or taken as done."""
 
     def batch(self, step: int) -> Any:
         """Batch of step 0, 1, ...: a function of (seed, step) alone, without global random state; nested dicts, lists
@@ -71,7 +70,7 @@ class TrainingTask(Protocol):
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a call of `train` ended: `finished` is False if it stopped at max_seconds_per_call with a checkpoint."""
+    """How a call of `train` ended: `finished` is False if its time was over and it stopped with a checkpoint."""
 
     finished: bool
     step: int
@@ -83,10 +82,13 @@ class _Stop(SystemExit):
     """Exit status 128 + signal, after the checkpoint is written."""
 
 
-def train(task: TrainingTask, settings: TrainingSettings, out: Path, code: str = "") -> TrainingResult:
+def train(
+    task: TrainingTask, settings: TrainingSettings, out: Path, code: str = "", max_seconds_per_call: float = 0.0
+) -> TrainingResult:
     """Train, or go on training, into the folder `out`; a finished run of the same task and settings is left as it is.
 
-    code: fingerprint of the source at work; what other code began is not gone on with.
+    code: fingerprint of the source at work; what other code began is not gone on with. max_seconds_per_call: stop with
+    a checkpoint after this long, to be called again; 0 goes on to the end.
     Raises InputError if the loss is no longer finite. On SIGTERM or SIGINT: finishes the step, writes a checkpoint and
     raises SystemExit(128 + signal).
     """
@@ -98,7 +100,7 @@ def train(task: TrainingTask, settings: TrainingSettings, out: Path, code: str =
         print(f"train {task.name}: {weights} is already trained", file=sys.stderr)
         return TrainingResult(True, settings.steps, weights, finished.get("measured", {}))
     torch.set_num_threads(settings.threads)
-    return _Loop(task, settings, out, identity).run()
+    return _Loop(task, settings, out, identity, max_seconds_per_call).run()
 
 
 def step_seed(seed: int, step: int) -> int:
@@ -109,8 +111,11 @@ def step_seed(seed: int, step: int) -> int:
 class _Loop:
     """State of one call of `train`."""
 
-    def __init__(self, task: TrainingTask, settings: TrainingSettings, out: Path, identity: str):
+    def __init__(
+        self, task: TrainingTask, settings: TrainingSettings, out: Path, identity: str, max_seconds_per_call: float
+    ):
         self.task, self.settings, self.out, self.identity = task, settings, out, identity
+        self.max_seconds = max_seconds_per_call
         self.started = time.monotonic()
         self.device = torch.device(settings.device)
         if self.device.type == "cuda" and not torch.cuda.is_available():
@@ -152,7 +157,7 @@ class _Loop:
                 if self.step == settings.steps:
                     break
                 now = time.monotonic()
-                out_of_time = 0 < settings.max_seconds_per_call <= now - self.started
+                out_of_time = 0 < self.max_seconds <= now - self.started
                 if received or out_of_time or now - saved >= settings.checkpoint_seconds:
                     self._save_checkpoint()
                     saved = now
@@ -221,8 +226,9 @@ class _Loop:
             "sums": self.means.sums,
             "count": self.means.count,
         }
-        with atomic_file(self.checkpoint) as temporary:
-            torch.save(state, temporary)
+        # To a stream: torch's own writer does not say that a disk is full.
+        with atomic_file(self.checkpoint) as temporary, open(temporary, "wb") as stream:
+            torch.save(state, stream)
 
     def _resume(self) -> None:
         if not self.checkpoint.is_file():
@@ -246,7 +252,7 @@ class _Loop:
 
     def _paused(self) -> TrainingResult:
         print(
-            f"train {self.task.name}: {self.settings.max_seconds_per_call:g} s are over at step {self.step} of "
+            f"train {self.task.name}: {self.max_seconds:g} s are over at step {self.step} of "
             f"{self.settings.steps}; call again to go on",
             file=sys.stderr,
         )
@@ -254,7 +260,7 @@ class _Loop:
 
     def _finish(self, measured: dict[str, float]) -> None:
         own = self.task.card()
-        training = self.settings.model_dump(mode="json", exclude=_FREE_SETTINGS)
+        training = self.settings.model_dump(mode="json", exclude=set(FREE_SETTINGS))
         inputs = {"face_model": own["face_model_sha256"]} if own.get("face_model_sha256") else {}
         card = {
             "name": self.task.name,
@@ -281,7 +287,7 @@ def _number(value: Tensor | float) -> float:
 
 
 def _identity(task: TrainingTask, settings: TrainingSettings, code: str) -> str:
-    description = [task.name, task.card(), settings.model_dump(mode="json", exclude=_FREE_SETTINGS), code]
+    description = [task.name, task.card(), settings.model_dump(mode="json", exclude=set(FREE_SETTINGS)), code]
     return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
 

@@ -90,7 +90,7 @@ def test_run_writes_the_table(toy_folders, tmp_path, capsys):
     assert list(curve[0]) == list(CURVE_COLUMNS)
     assert len(curve) == 4 * 5 * 141
     assert float(curve[140]["fraction"]) == 1.0
-    assert sorted(path.name for path in out.parent.iterdir()) == ["curves.csv", "toy.csv"]
+    assert sorted(path.name for path in out.parent.iterdir()) == ["curves.csv", "toy.csv", "toy.provenance.json"]
     assert "4/4 images" in capsys.readouterr().err
 
 

@@ -1,8 +1,11 @@
+import hashlib
+
 import numpy as np
 import pytest
 import torch
 from torch.autograd import gradcheck
 
+from facerecon.errors import InputError
 from facerecon.training.tasks.crops import StandardCrops
 from facerecon.training.tasks.photographs import PhotographStore
 from facerecon.training.tasks.recognition import RecognitionTask, margin_loss, verification
@@ -74,3 +77,15 @@ def test_crops_agree_with_the_standard_crop(store, toy_mean):
         matrix = crops.matrix(index)
         np.testing.assert_allclose(matrix[:, :2], np.eye(2) * expected.scale, atol=1e-9)
         np.testing.assert_allclose(matrix[:, 2], expected.offset, atol=1e-6)
+
+
+def test_the_card_names_the_content_of_the_trunk_it_starts_from(tmp_path, store, toy_mean, task):
+    trunk = tmp_path / "landmarks.safetensors"
+    settings = task.settings.model_copy(update={"initial_trunk": str(trunk)})
+    with pytest.raises(InputError, match=r"landmarks\.safetensors: no such weights file"):
+        RecognitionTask(settings, store, 0, 6, toy_mean)
+    for content in (b"one", b"two"):
+        trunk.write_bytes(content)
+        card = RecognitionTask(settings, store, 0, 6, toy_mean).card()
+        assert card["initial_trunk_sha256"] == hashlib.sha256(content).hexdigest()
+    assert task.card()["initial_trunk_sha256"] is None

@@ -4,7 +4,6 @@
 """
 
 import csv
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -15,11 +14,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from facerecon.artefacts import atomic_file
+from facerecon.artefacts import atomic_file, sha256_file
 from facerecon.errors import InputError
 from facerecon.evaluate.geometric.now_alignment import UNIT_TO_MM, CroppedScan, Protocol, scan_error
 from facerecon.evaluate.geometric.now_folder import (
     CHALLENGES,
+    CONTENT_HASH_FILE,
     NowImage,
     PredictionFiles,
     find_prediction,
@@ -28,6 +28,7 @@ from facerecon.evaluate.geometric.now_folder import (
     read_prediction,
 )
 from facerecon.progress import Progress
+from facerecon.provenance import FOLDER_FILE, provenance_record, write_beside
 
 ALL = "all"
 KEY_COLUMNS = ("system", "variant", "protocol", "challenge")
@@ -195,10 +196,10 @@ def run(
 ) -> list[NowEvaluation]:
     """Measure one system, non-metrical and metrical, and write its table.
 
-    out_csv: `COLUMNS`, a row for each variant and challenge. Beside it, only if predictions failed,
-    `<stem>.failures.csv` with `FAILURE_COLUMNS`. curves_csv: cumulative error curves, `CURVE_COLUMNS`, if wanted. All
-    are written atomically. protocol: official, corrected or both. strict: refuse if any prediction failed, writing
-    nothing. Other arguments as `evaluate_now_variants`.
+    out_csv: `COLUMNS`, a row for each variant and challenge. Beside it `<stem>.provenance.json` and, only if some
+    predictions failed, `<stem>.failures.csv` with `FAILURE_COLUMNS`. curves_csv: cumulative error curves,
+    `CURVE_COLUMNS`, if wanted. All are written atomically. protocol: official, corrected or both. strict: refuse if any
+    prediction failed, writing nothing. Other arguments as `evaluate_now_variants`.
     Raises InputError; also if no prediction at all could be measured.
     """
     protocols = ("official", "corrected") if protocol == "both" else (protocol,)
@@ -222,8 +223,21 @@ def run(
         failures_csv.unlink(missing_ok=True)
     if curves_csv is not None:
         _write_csv(Path(curves_csv), CURVE_COLUMNS, (row for e in evaluations for row in e.curve_rows(system)))
+    write_beside(out_csv, _record(system, Path(benchmark), Path(predictions), protocols, unit))
     _write_csv(out_csv, COLUMNS, (row for e in evaluations for row in e.rows(system)))
     return evaluations
+
+
+def _record(system: str, benchmark: Path, predictions: Path, protocols: Sequence[str], unit: str) -> dict[str, object]:
+    """The table's provenance: benchmark and predictions by what their folders say of themselves."""
+    inputs = {}
+    content_hash, record = benchmark / CONTENT_HASH_FILE, predictions / FOLDER_FILE
+    if content_hash.is_file():
+        inputs["benchmark"] = content_hash.read_text(encoding="ascii").strip()
+    if record.is_file():
+        inputs["predictions"] = sha256_file(record)
+    settings = {"system": system, "protocols": list(protocols), "unit": unit}
+    return provenance_record("evaluate.now", settings, inputs=inputs)
 
 
 class _SubjectTask(NamedTuple):
@@ -262,9 +276,7 @@ def _run(tasks: list[_SubjectTask], jobs: int) -> Iterator[list[ImageResult]]:
         for task in tasks:
             yield from task.results()
         return
-    with ProcessPoolExecutor(
-        min(jobs, len(tasks)), mp_context=get_context("spawn"), initializer=_one_thread_each
-    ) as pool:
+    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn")) as pool:
         try:
             for results in pool.map(_all_results, tasks):
                 yield from results
@@ -274,11 +286,6 @@ def _run(tasks: list[_SubjectTask], jobs: int) -> Iterator[list[ImageResult]]:
 
 def _all_results(task: _SubjectTask) -> list[list[ImageResult]]:
     return list(task.results())
-
-
-def _one_thread_each() -> None:
-    """libigl would start as many threads in each process as the machine has cores; it reads this at its first query."""
-    os.environ["IGL_NUM_THREADS"] = "1"
 
 
 def _format(value: float | int) -> str:

@@ -1,8 +1,8 @@
 """NoW's scan-to-mesh error of one prediction: crop of the scan, alignment of the prediction, distances.
 
 Two protocols. `official` gives the numbers of the benchmark's own evaluation code, early stop and all. `corrected`
-centres the prediction on its landmarks before the start and converges fully; the two agree to a few 0.001 mm unless
-the official start is wrong (metrical, with the prediction's origin far from the head).
+centres the prediction on its landmarks before the start and converges fully; the two agree to 0.01 mm in the median
+and mean of a scan unless the official start is wrong (metrical, with the prediction's origin far from the head).
 """
 
 from dataclasses import dataclass
@@ -26,6 +26,7 @@ _OFFICIAL_MIN_IMPROVEMENT = 1e-4
 # Corrected: all variables in millimetres of vertex movement.
 _CORRECTED_TRUST_RADIUS_MM = 10.0
 _CORRECTED_MIN_IMPROVEMENT = 1e-8
+_ROUGH_POINTS = 2000
 _NEGATIVE_SCALE_WEIGHT = 100.0
 _MIN_CROPPED_VERTICES = 10
 
@@ -105,7 +106,12 @@ def scan_error(
         length = float(np.sqrt(np.square(scan.points - pivot).sum(axis=1).mean()))
         radius, improvement = _CORRECTED_TRUST_RADIUS_MM, _CORRECTED_MIN_IMPROVEMENT
     refinement = _Refinement(scan.points, surface, pivot, length, metrical)
-    result = minimise_dogleg(refinement.residuals, refinement.start(), radius, _MAX_ITERATIONS, improvement)
+    parameters = refinement.start()
+    if protocol == "corrected":
+        # Most of the way on a part of the points: the minimum is that of all of them, found in fewer long iterations.
+        part = _Refinement(scan.points[:: 1 + len(scan.points) // _ROUGH_POINTS], surface, pivot, length, metrical)
+        parameters = minimise_dogleg(part.residuals, parameters, radius, _MAX_ITERATIONS, improvement).parameters
+    result = minimise_dogleg(refinement.residuals, parameters, radius, _MAX_ITERATIONS, improvement)
     distances = result.residuals[: len(scan.points)]  # without the penalty
     return ScanError(distances, refinement.placement(result.parameters).after(start), result.converged)
 

@@ -22,6 +22,8 @@ from facerecon.geometry.point_to_surface import triangle_flatness
 
 CHALLENGES = ("multiview_neutral", "multiview_expressions", "multiview_occlusions", "selfie")
 IMAGE_LISTS = ("imagepathsvalidation.txt", "imagepathstest.txt")
+CONTENT_HASH_FILE = "content_hash.txt"
+"""In a benchmark folder that this package wrote: the name by which scores on it go."""
 _LANDMARKS = 7
 
 

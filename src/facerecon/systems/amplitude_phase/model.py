@@ -16,13 +16,15 @@ from facerecon.errors import InputError
 from facerecon.geometry.cameras import (
     STANDARD_DISTANCE,
     head_to_camera,
-    project_perspective,
     project_scaled_orthographic,
+    project_standard_crop,
     standard_focal,
 )
 from facerecon.geometry.normals import vertex_normals
 from facerecon.geometry.rotations import euler_to_matrix
+from facerecon.geometry.spherical_harmonics import SH_CONSTANTS
 from facerecon.morphable.linear import LinearFaceModel
+from facerecon.morphable.parameters import FaceParameters
 from facerecon.networks.backbones import backbone_input_size, build_backbone
 from facerecon.networks.weights import carried_weights, load_weights
 from facerecon.render.mesh import render_mesh
@@ -33,28 +35,12 @@ NAME = "amplitude_phase"
 
 _LIGHT_TERMS = 9
 _AMBIENT_SHADING, _FRONTAL_SHADING = 0.7, 0.3
-_SH_CONSTANT, _SH_LINEAR = 0.282095, 0.488603
 # One unit of a head's output stands for this much, so that all outputs learn at a like pace.
 _ROTATION_SCALE = 0.5  # rad
 _TRANSLATION_SCALE = (20.0, 20.0, 50.0)  # mm
 
 
-class Coefficients(NamedTuple):
-    """What describes B faces in standard crops.
-
-    identity (B, 80), expression (B, 64), albedo (B, 80): of the face model, standard normal under its prior.
-    rotation (B, 3): pitch, yaw, roll, rad. translation (B, 3): mm, camera frame of the crop. light (B, 9): white.
-    """
-
-    identity: Tensor
-    expression: Tensor
-    albedo: Tensor
-    rotation: Tensor
-    translation: Tensor
-    light: Tensor
-
-
-class Face(NamedTuple):
+class DecodedFace(NamedTuple):
     """B faces decoded: vertices (B, V, 3) mm, head frame; pixels (B, V, 3) x, y in pixels of the crop and z in mm;
     landmarks (B, 68, 2) pixels of the crop; colours (B, V, 3) shaded sRGB, not clipped."""
 
@@ -80,7 +66,7 @@ class CoefficientNetwork(nn.Module):
         nn.init.zeros_(self.heads.weight)
         nn.init.zeros_(self.heads.bias)
         light = torch.zeros(_LIGHT_TERMS)
-        light[0], light[2] = _AMBIENT_SHADING / _SH_CONSTANT, _FRONTAL_SHADING / _SH_LINEAR
+        light[0], light[2] = _AMBIENT_SHADING / SH_CONSTANTS[0], _FRONTAL_SHADING / SH_CONSTANTS[2]
         for name, values in (
             ("light_start", light),
             ("translation_start", torch.tensor([0.0, 0.0, STANDARD_DISTANCE])),
@@ -88,18 +74,18 @@ class CoefficientNetwork(nn.Module):
         ):
             self.register_buffer(name, values, persistent=False)
 
-    def forward(self, images: Tensor) -> Coefficients:
+    def forward(self, images: Tensor) -> FaceParameters:
         """images: (B, 3, S, S) sRGB in [0, 1], standard crops of the backbone's size."""
         identity, expression, albedo, rotation, translation, light = (
             self.heads(self.backbone(images)).float().split(self.sizes, dim=1)
         )
-        return Coefficients(
+        return FaceParameters(
             identity,
             expression,
             albedo,
             _ROTATION_SCALE * rotation,
             self.translation_start + self.translation_scale * translation,
-            self.light_start + light,
+            (self.light_start + light)[..., None],
         )
 
 
@@ -113,30 +99,31 @@ class FaceDecoder:
         self.face_model, self.size, self.camera = face_model, size, camera
         self.triangles = torch.as_tensor(np.asarray(face_model.topology.triangles), dtype=torch.int32)
 
-    def reconstruct(self, coefficients: Coefficients) -> Face:
+    def reconstruct(self, coefficients: FaceParameters) -> DecodedFace:
         """Decode coefficients (eq. 1), place and project (eq. 2) and shade (eq. 3)."""
         vertices = self.face_model.decode(coefficients.identity, coefficients.expression)
         placed = head_to_camera(vertices, euler_to_matrix(coefficients.rotation), coefficients.translation)
         # Landmarks are weighted means of vertices: placing them after or before is the same.
-        landmarks = self.project(self.face_model.landmarks(placed))[..., :2]
-        return Face(vertices, self.project(placed), landmarks, self.shade(placed, coefficients))
+        landmarks = self._project(self.face_model.landmarks(placed), coefficients)[..., :2]
+        pixels = self._project(placed, coefficients)
+        return DecodedFace(vertices, pixels, landmarks, self.shade(placed, coefficients))
 
-    def project(self, placed: Tensor) -> Tensor:
+    def _project(self, placed: Tensor, coefficients: FaceParameters) -> Tensor:
         """Points (B, N, 3) of the camera frame, mm, to (B, N, 3): x, y in crop pixels, z in mm."""
-        centre = (self.size / 2.0, self.size / 2.0)
-        focal = standard_focal(self.size)
         if self.camera == "perspective":
-            return project_perspective(placed, focal, centre)
-        return project_scaled_orthographic(placed, focal / STANDARD_DISTANCE, centre)
+            return project_standard_crop(placed, self.size)
+        # One scale for the whole face: that of a perspective view at the distance of the head's origin.
+        scale = standard_focal(self.size) / coefficients.translation[:, 2]
+        return project_scaled_orthographic(placed, scale, (self.size / 2.0, self.size / 2.0))
 
-    def shade(self, placed: Tensor, coefficients: Coefficients) -> Tensor:
+    def shade(self, placed: Tensor, coefficients: FaceParameters) -> Tensor:
         """Colours (B, V, 3) of vertices in the camera frame under white light, sRGB, not clipped."""
         albedo = self.face_model.decode_albedo(coefficients.albedo)
         # The view frame of light has the camera's axes with y up and z toward the viewer.
         normals = vertex_normals(placed, self.triangles) * placed.new_tensor([1.0, -1.0, -1.0])
-        return linear_to_srgb(shade(albedo, normals, coefficients.light[..., None]))
+        return linear_to_srgb(shade(albedo, normals, coefficients.light))
 
-    def render(self, face: Face) -> tuple[Tensor, Tensor]:
+    def render(self, face: DecodedFace) -> tuple[Tensor, Tensor]:
         """Picture (B, 3, S, S), sRGB, 0 beside the face, not clipped, and its coverage (B, S, S) bool."""
         image, mask = render_mesh(face.pixels, self.triangles, face.colours, self.size)
         return image.permute(0, 3, 1, 2), mask
@@ -150,7 +137,7 @@ class AmplitudePhase:
         self.decoder = FaceDecoder(face_model, backbone_input_size(settings.backbone), settings.camera)
 
     @torch.no_grad()
-    def predict(self, crops: np.ndarray | Tensor) -> Coefficients:
+    def predict(self, crops: np.ndarray | Tensor) -> FaceParameters:
         """Coefficients of standard crops: (B, 224, 224, 3) uint8 sRGB, or (B, 3, S, S) float in [0, 1]."""
         images = torch.as_tensor(crops)
         if images.dtype == torch.uint8:
@@ -158,7 +145,7 @@ class AmplitudePhase:
         return self.network(resize_crops(images, self.decoder.size))
 
     @torch.no_grad()
-    def reconstruct(self, coefficients: Coefficients) -> Face:
+    def reconstruct(self, coefficients: FaceParameters) -> DecodedFace:
         """The faces of coefficients, in pixels of a crop of the network's resolution (`decoder.size`)."""
         return self.decoder.reconstruct(coefficients)
 

@@ -5,7 +5,7 @@ Defaults are those of the paper where it prints them (systems with small network
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -19,7 +19,8 @@ class NetworkSettings(BaseModel):
         "small", description="small sees and renders 112 pixels, the ResNets 224; the paper has resnet50"
     )
     camera: Literal["perspective", "scaled_orthographic"] = Field(
-        "perspective", description="focal length 1015 px at 224 px, or eq. 2's projection with 1.015 px/mm"
+        "perspective",
+        description="focal length 1015 px at 224 px, or eq. 2's with scale 1015 px / distance",
     )
 
 
@@ -34,8 +35,12 @@ class LossWeights(BaseModel):
     regularisation: Weight | None = Field(
         None, description="squared coefficients (eq. 7); empty: 4e-4 for printed, 3e-4 for deng"
     )
-    frequency: Weight = Field(0.1, description="amplitude and phase (eq. 15); not printed, ours by ablation")
-    fit: Weight = Field(1.0, description="our guide: distance to the shard's pose and shape at step 0, falling to 0")
+    frequency: Weight = Field(0.1, description="amplitude and phase (eq. 15); not printed, our choice, not yet ablated")
+    fit: Weight = Field(
+        1.0,
+        description="our guide, not the paper's, at step 0: distance to the shard's pose and shape (the true shape on "
+        "synthetic photographs, the landmark fit's on others); 0 trains by the paper's losses alone",
+    )
 
 
 class RegionWeights(BaseModel):
@@ -70,7 +75,8 @@ class Settings(BaseModel):
     network: NetworkSettings = Field(NetworkSettings(), description="what is trained")
     initial_weights: str | None = Field(
         None,
-        description="to start from: ImageNet weights for a ResNet; for small a recognition network's, or `carried`",
+        description="to start from: ImageNet weights for a ResNet; for small a recognition network's, or `carried`; "
+        "empty: random",
     )
     weights: LossWeights = Field(LossWeights(), description="of the loss terms")
     regions: RegionWeights = Field(RegionWeights(), description="of the photometric loss")
@@ -82,10 +88,19 @@ class Settings(BaseModel):
     )
     phase: Literal["atan2", "printed"] = Field("atan2", description="angle with wrapped differences, or arctan(b / a)")
     phase_floor: Annotated[float, Field(ge=0)] = Field(1e-2, description="amplitude below which phase gradients fade")
-    fit_steps: Annotated[int, Field(ge=0)] = Field(1000, description="steps over which the fit term falls to 0")
+    fit_steps: Annotated[int, Field(ge=0)] = Field(
+        1000, description="step at which the fit term's weight, falling linearly, is 0; a shorter run ends guided"
+    )
     augmentation: AugmentationSettings = Field(AugmentationSettings(), description="of the training crops")
     validation_photographs: Annotated[int, Field(ge=0)] = Field(
         64, description="photographs of the validation split used; 0 validates nothing"
     )
-    face_model: str | None = Field(None, description="face model file; empty: the open model that is carried")
     recognition: str | None = Field(None, description="recognition weights file; empty: those carried")
+
+    @model_validator(mode="after")
+    def _carried_weights_fit(self) -> "Settings":
+        if self.initial_weights == "carried" and self.network.backbone != "small":
+            raise ValueError(
+                f"no initial weights of a {self.network.backbone} are carried: set initial_weights to a file, or empty"
+            )
+        return self

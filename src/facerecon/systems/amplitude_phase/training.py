@@ -24,12 +24,13 @@ from facerecon.losses.spatial import (
     wing_landmark_loss,
 )
 from facerecon.morphable.linear import LinearFaceModel
+from facerecon.morphable.parameters import FaceParameters
 from facerecon.morphable.storage import load_face_model
 from facerecon.networks.backbones import backbone_input_size
 from facerecon.networks.recognition import RecognitionNetwork, load_recognition, recognition_crop
-from facerecon.networks.weights import carried_weights
+from facerecon.networks.weights import weights_file
 from facerecon.provenance import read_provenance
-from facerecon.systems.amplitude_phase.model import NAME, CoefficientNetwork, Coefficients, Face, FaceDecoder
+from facerecon.systems.amplitude_phase.model import NAME, CoefficientNetwork, DecodedFace, FaceDecoder
 from facerecon.systems.amplitude_phase.settings import RegionWeights, Settings
 from facerecon.systems.augmentation import MirrorSigns
 from facerecon.systems.crop_batches import CropBatches
@@ -54,9 +55,11 @@ class FaceLosses:
     recognition: RecognitionNetwork | None
 
     def __call__(
-        self, coefficients: Coefficients, batch: dict[str, Tensor], step: int
+        self, coefficients: FaceParameters, batch: dict[str, Tensor], step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Total (a scalar) and unweighted terms by name.
+        """Total (a scalar) and unweighted terms by name, among them `objective`: the total without the fit term.
+
+        Its weights are the same at every step, so that it tells whether training gets anywhere.
 
         Frequency and identity terms see the render laid over the input inside the visible face, our choice: elsewhere
         they agree by construction, and no black background appears that the recognition network never saw.
@@ -81,19 +84,20 @@ class FaceLosses:
             features = self.recognition.embed(recognition_crop(composite.clamp(0.0, 1.0)))
             terms["identity"] = identity_loss(features, batch["feature"])
             scale["identity"] = weights.identity
+        objective = torch.stack([scale[name] * terms[name] for name in scale]).sum()
+        total = objective
         if self.fit_weight(0) > 0:
             # Still measured once its weight has fallen to 0.
             terms["fit"] = fit_distance(coefficients, batch)
-            scale["fit"] = self.fit_weight(step)
-        total = torch.stack([scale[name] * terms[name] for name in scale]).sum()
-        return total, terms
+            total = total + self.fit_weight(step) * terms["fit"]
+        return total, {"objective": objective, **terms}
 
-    def landmark_term(self, face: Face, batch: dict[str, Tensor]) -> Tensor:
+    def landmark_term(self, face: DecodedFace, batch: dict[str, Tensor]) -> Tensor:
         """Wing loss between projected and found landmarks, weighted by confidence."""
         ratio = STANDARD_SIZE / self.decoder.size
         return wing_landmark_loss(face.landmarks * ratio, batch["landmarks"], batch["confidence"])
 
-    def regularisation_term(self, coefficients: Coefficients) -> Tensor:
+    def regularisation_term(self, coefficients: FaceParameters) -> Tensor:
         """Squared coefficients with the inner weights that the settings name."""
         inner = PRINTED_REGULARISATION if self.settings.regularisation == "printed" else DENG_REGULARISATION
         return coefficient_regularisation(coefficients._asdict(), inner)
@@ -110,7 +114,7 @@ class FaceLosses:
         return self.settings.weights.fit * max(remaining, 0.0)
 
 
-def fit_distance(coefficients: Coefficients, batch: dict[str, Tensor]) -> Tensor:
+def fit_distance(coefficients: FaceParameters, batch: dict[str, Tensor]) -> Tensor:
     """Mean squared distance to the shard's pose and shape, each group in its own unit, summed over the groups.
 
     Our guide, not the paper's: photometric gradients mean little until the render lies on the face, and 68 landmarks
@@ -166,17 +170,17 @@ class AmplitudePhaseTask:
         return self.losses(coefficients, {name: values.cpu() for name, values in batch.items()}, step)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        """Loss terms on validation photographs, as after the warm-up, and the mean landmark distance, pixels at 224."""
+        """Objective and loss terms on validation photographs, and the mean landmark distance, pixels at 224."""
         if self.validation is None:
             return {}
         batches = [self.validation.plain_batch(indices) for indices in self._validation_rows()]
         measured: dict[str, list[float]] = {}
         for batch in batches:
             coefficients = self._predicted(model, batch["image"])
-            total, terms = self.losses(coefficients, batch, self.settings.fit_steps)
+            _, terms = self.losses(coefficients, batch, self.settings.fit_steps)
             landmarks = self.losses.decoder.reconstruct(coefficients).landmarks * (STANDARD_SIZE / self.training.size)
             distance = torch.linalg.vector_norm(landmarks - batch["landmarks"], dim=-1).mean()
-            for name, value in {"loss": total, **terms, "landmark_pixels": distance}.items():
+            for name, value in {**terms, "landmark_pixels": distance}.items():
                 measured.setdefault(name, []).append(float(value) * len(batch["image"]))
         count = sum(len(batch["image"]) for batch in batches)
         return {name: sum(values) / count for name, values in measured.items()}
@@ -194,10 +198,10 @@ class AmplitudePhaseTask:
         with atomic_file(folder / "validation.jpg") as temporary:
             temporary.write_bytes(encode_jpeg(picture))
 
-    def _predicted(self, model: nn.Module, images: Tensor) -> Coefficients:
+    def _predicted(self, model: nn.Module, images: Tensor) -> FaceParameters:
         """Coefficients on the CPU, where faces are decoded and rendered, wherever the network runs."""
         device = next(model.parameters()).device
-        return Coefficients(*(values.cpu() for values in model(images.to(device))))
+        return FaceParameters(*(values.cpu() for values in model(images.to(device))))
 
     def _validation_rows(self) -> list[list[int]]:
         count = min(self.settings.validation_photographs, len(self.validation.source))
@@ -213,17 +217,19 @@ def make_task(settings: dict[str, Any], data: list[Path], seed: int, batch_size:
     """
     checked = Settings(**settings)
     shards = shard_files(data)
-    face_model = load_face_model(checked.face_model, level=1)
+    face_model = load_face_model(level=1)
     dataset = ShardDataset(shards, "train")
     if dataset.face_model_sha256 != face_model.sha256:
         raise InputError(f"{shards[0]}: was made with another face model than the one in use; preprocess again")
     hashes = {f"shard {number}": sha256_file(path) for number, path in enumerate(shards)}
     recognition = None
     if checked.weights.identity:
-        weights = Path(checked.recognition) if checked.recognition else carried_weights("recognition")
+        weights = weights_file("recognition", checked.recognition)
         recognition = load_recognition(weights).to(memory_format=torch.channels_last)
         hashes["recognition"] = sha256_file(weights)
         _check_features(shards, hashes["recognition"])
+    if checked.initial_weights is not None:
+        hashes["initial_weights"] = sha256_file(weights_file("recognition", checked.initial_weights))
     size = backbone_input_size(checked.network.backbone)
     regions = region_weights(checked.regions)
     validation = None

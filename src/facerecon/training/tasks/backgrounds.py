@@ -1,6 +1,7 @@
 """Pictures without faces: what the detector must learn to leave alone.
 
-Half come from the photographs and textures inside scikit-image (none of them shows a person near by), half are drawn:
+Half come from the photographs and textures inside scikit-image (none of them shows a person near by), in training and
+where the score threshold is chosen alike; half are drawn:
 noise of several spectra, gradients, stripes, shapes, writing, and blobs in skin's colours.
 """
 
@@ -13,8 +14,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 BACKGROUND_SIZE = 256
-_PHOTOGRAPHS = ("chelsea", "coffee", "rocket", "hubble_deep_field", "immunohistochemistry", "retina", "logo")
-_GRAY_PHOTOGRAPHS = ("brick", "grass", "gravel", "coins", "page", "text", "moon", "clock", "horse")
+COLOUR_PICTURES = ("chelsea", "coffee", "rocket", "hubble_deep_field", "immunohistochemistry", "retina", "logo")
+GRAY_PICTURES = ("brick", "grass", "gravel", "coins", "page", "text", "moon", "clock", "horse")
 
 
 def make_background(rng: Generator) -> NDArray[np.uint8]:
@@ -42,7 +43,7 @@ def _from_photograph(rng: Generator) -> NDArray[np.uint8]:
 
 @cache
 def _photographs() -> list[NDArray[np.uint8]]:
-    pictures = [getattr(skimage.data, name)() for name in (*_PHOTOGRAPHS, *_GRAY_PHOTOGRAPHS)]
+    pictures = [getattr(skimage.data, name)() for name in (*COLOUR_PICTURES, *GRAY_PICTURES)]
     return [_as_rgb(picture) for picture in pictures]
 
 

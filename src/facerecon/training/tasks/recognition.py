@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facerecon.artefacts import sha256_file
 from facerecon.errors import InputError
-from facerecon.networks.backbones import CARRIED
+from facerecon.networks import CARRIED
 from facerecon.networks.convolutions import channels_first, to_tensor
 from facerecon.networks.landmarks import load_landmark_network
 from facerecon.networks.recognition import EMBEDDING, INPUT_SIZE, REGION, RecognitionNetwork
+from facerecon.networks.weights import weights_file
 from facerecon.training.tasks.augment import BORDERS, batch_generator, change_values
 from facerecon.training.tasks.crops import StandardCrops
 from facerecon.training.tasks.photographs import TRAIT_COUNT, PhotographStore, ShuffledIndices
@@ -113,6 +115,8 @@ class RecognitionTask:
         self._subjects, numbers = np.unique(store.subjects[training], return_inverse=True)
         self._number = dict(zip(training.tolist(), numbers.tolist(), strict=True))
         self._order = ShuffledIndices(training, seed)
+        trunk = settings.initial_trunk
+        self._trunk_sha256 = sha256_file(weights_file("landmarks", trunk)) if trunk else None
 
     def build_model(self) -> SubjectClassifier:
         """Raises InputError if the landmark network that gives the trunk is missing or of another width."""
@@ -126,6 +130,7 @@ class RecognitionTask:
             "network": self._network_arguments(),
             "settings": self.settings.model_dump(mode="json"),
             "data": self.store.card(),
+            "initial_trunk_sha256": self._trunk_sha256,
             "face_model_sha256": self.store.face_model_sha256,
         }
 
