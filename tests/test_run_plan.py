@@ -91,6 +91,17 @@ def test_settings_of_one_stage_alone() -> None:
     assert json.loads(changed.training_settings("amplitude_phase"))["training"]["steps"] == 7
 
 
+def test_the_renderer_reaches_what_renders() -> None:
+    def renderer(**settings) -> str:
+        return json.loads(plan(**settings).training_settings("amplitude_phase"))["task"]["renderer"]
+
+    assert renderer() == "auto"
+    assert renderer(renderer="pytorch3d") == "pytorch3d"
+    assert renderer(renderer="pytorch3d", train={"amplitude_phase": {"task": {"renderer": "cpu"}}}) == "cpu"
+    for network in ("detector", "landmarks", "parsing", "recognition"):
+        assert plan(renderer="pytorch3d").training_settings(network) == plan().training_settings(network)
+
+
 def test_ids_of_weights_follow_their_content(tmp_path: Path) -> None:
     file = tmp_path / "a.safetensors"
     file.write_bytes(b"1")

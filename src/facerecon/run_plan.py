@@ -113,8 +113,10 @@ class RunPlan:
         return getattr(self.settings.train, name).training.threads
 
     def training_settings(self, name: str) -> str:
-        """JSON of what `facerecon train NAME` is told: that network's or system's own settings, nothing else."""
+        """JSON of what `facerecon train NAME` is told: that network's or system's own settings and `renderer`."""
         settings: dict[str, Any] = getattr(self.settings.train, name).model_dump(mode="json")
+        if name in SYSTEMS and settings["task"]["renderer"] is None:
+            settings["task"]["renderer"] = self.settings.renderer
         if name in SYSTEMS and self.is_trained("recognition"):
             settings["task"]["recognition"] = self.network_weights("recognition")
             if settings["task"]["initial_weights"] == CARRIED:

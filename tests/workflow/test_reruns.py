@@ -19,6 +19,11 @@ def test_a_loss_weight_reruns_training_and_what_follows(finished) -> None:
         assert finished.to_run() == AFTER_TRAINING
 
 
+def test_another_renderer_reruns_training_and_what_follows(finished) -> None:
+    with finished.edited("config.yaml", "renderer: auto", "renderer: cpu"):
+        assert finished.to_run() == AFTER_TRAINING
+
+
 def test_code_of_a_loss_reruns_training_and_what_follows(finished) -> None:
     with finished.edited("src/facerecon/losses/frequency.py", "\ndef ", "\nUNUSED = 1\n\n\ndef "):
         assert finished.to_run() == AFTER_TRAINING

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from facerecon.render.settings import Renderer
+
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -89,3 +91,4 @@ class Settings(BaseModel):
     )
     face_model: str | None = Field(None, description="face model file; empty: the open model that is carried")
     recognition: str | None = Field(None, description="recognition weights file; empty: those carried")
+    renderer: Renderer | None = Field(None, description="what renders; empty: what the run's `renderer` says")
