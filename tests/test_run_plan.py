@@ -143,6 +143,17 @@ def test_folders_that_cannot_be_read_are_named(tmp_path: Path, monkeypatch: pyte
         plan(**settings)
 
 
+def test_the_renderer_reaches_what_renders() -> None:
+    def renderer(**settings) -> str:
+        return json.loads(plan(**settings).training_settings("amplitude_phase"))["task"]["renderer"]
+
+    assert renderer() == "auto"
+    assert renderer(renderer="pytorch3d") == "pytorch3d"
+    assert renderer(renderer="pytorch3d", train={"amplitude_phase": {"task": {"renderer": "cpu"}}}) == "cpu"
+    for network in ("detector", "landmarks", "parsing", "recognition"):
+        assert plan(renderer="pytorch3d").training_settings(network) == plan().training_settings(network)
+
+
 def test_ids_of_weights_follow_their_content(tmp_path: Path) -> None:
     file = tmp_path / "a.safetensors"
     file.write_bytes(b"1")

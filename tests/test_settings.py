@@ -63,6 +63,7 @@ def test_recipes_open_with_their_reason_and_only_override(recipe: Path) -> None:
         ),
         ({"preprocess": None}, "preprocess: "),
         ({1: 2}, "1: Keys should be strings"),
+        ({"renderer": "gpu"}, "renderer: Input should be 'auto', 'cpu', 'triton' or 'pytorch3d' (given: 'gpu')"),
         ({"training_datasets": ["mine"]}, "training_datasets: 'mine' is not among datasets (none)"),
         ({"training_datasets": ["synthetic", "synthetic"]}, "names a dataset twice"),
         ({"datasets": {"synthetic": {"adapter": "folder", "folders": ["x"]}}}, "the run's own"),

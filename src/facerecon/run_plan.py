@@ -122,7 +122,7 @@ class RunPlan:
         return int(getattr(self.settings.train, name).training.device == "cuda")
 
     def training_settings(self, name: str) -> str:
-        """JSON of what `facerecon train NAME` is told: that network's or system's own settings, nothing else.
+        """JSON of what `facerecon train NAME` is told: that network's or system's own settings and `renderer`.
 
         Without those that do not change the result (`free_training_options`).
         """
@@ -132,6 +132,8 @@ class RunPlan:
         # Carried weights go by no path, which would differ between machines.
         read = {setting: path for setting, path in self._read_by_training(name).items() if _is_result(path)}
         settings["task"].update(read)
+        if name in SYSTEMS and settings["task"]["renderer"] is None:
+            settings["task"]["renderer"] = self.settings.renderer
         return json.dumps(settings, sort_keys=True, separators=(",", ":"))
 
     def free_training_options(self, name: str) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from facerecon.errors import InputError
+from facerecon.render.settings import Renderer
 from facerecon.systems.amplitude_phase.settings import Settings as AmplitudePhaseSettings
 from facerecon.training.settings import TrainingSettings
 from facerecon.training.tasks.settings import (
@@ -198,6 +199,10 @@ class Settings(Section):
     now_benchmark: BenchmarkSettings = Field(BenchmarkSettings(), description="the open NoW-format benchmark")
     preprocess: PreprocessSettings = Field(PreprocessSettings(), description="from photographs to shards")
     networks: NetworkSettings = Field(NetworkSettings(), description="weights of the auxiliary networks")
+    renderer: Renderer = Field(
+        "auto",
+        description="what renders in training: `cpu`, `triton` (on cuda), `pytorch3d`, or `auto`: by training.device",
+    )
     train: TrainSettings = Field(TrainSettings(), description="training, by what is trained")
     evaluation: EvaluationSettings = Field(EvaluationSettings(), description="what results/now_eval.csv shows")
 

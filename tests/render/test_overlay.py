@@ -19,6 +19,25 @@ def test_overlay_blends_on_the_mesh_and_leaves_the_rest():
     assert (image == 100).all()
 
 
+def test_tensors_of_a_training_step_make_the_same_picture():
+    image = np.full((8, 10, 3), 100, np.uint8)
+    colours = torch.full((4, 3), 0.21404114)
+    expected = draw_overlay(image, SQUARE, TRIANGLES, colours)
+    batch = SQUARE.double().expand(3, -1, -1).clone().requires_grad_()
+    drawn = draw_overlay(image, batch[1], torch.from_numpy(TRIANGLES).long(), colours.double().requires_grad_())
+    assert np.array_equal(drawn, expected)
+    assert np.array_equal(draw_overlay(image, SQUARE.numpy(), TRIANGLES, colours.numpy()), expected)
+    points = torch.tensor([[4.0, 4.0]], requires_grad=True)
+    assert np.array_equal(draw_landmarks(image, points), draw_landmarks(image, points.detach().numpy()))
+
+
+def test_nan_vertices_and_empty_meshes_leave_the_image():
+    image = np.full((8, 10, 3), 100, np.uint8)
+    assert (draw_overlay(image, SQUARE * float("nan"), TRIANGLES) == 100).all()
+    assert (draw_overlay(image, np.zeros((0, 3)), np.zeros((0, 3), np.int32)) == 100).all()
+    assert draw_overlay(image[:1, :1], SQUARE - 2, TRIANGLES, opacity=1).shape == (1, 1, 3)
+
+
 def test_colours_outside_the_range_are_clipped():
     image = np.zeros((8, 10, 3), np.uint8)
     drawn = draw_overlay(image, SQUARE, TRIANGLES, torch.tensor([[2.0, -1.0, 1.0]]).expand(4, 3), opacity=1)
@@ -66,5 +85,9 @@ def test_bad_input():
         draw_overlay(image, SQUARE, TRIANGLES, opacity=1.5)
     with pytest.raises(ValueError, match="uint8"):
         draw_landmarks(image[..., 0], np.zeros((3, 2)))
+    with pytest.raises(ValueError, match="vertices_pixels must be"):
+        draw_overlay(image, SQUARE[None], TRIANGLES)
+    with pytest.raises(ValueError, match="colours must be"):
+        draw_overlay(image, SQUARE, TRIANGLES, torch.ones(1, 4, 3))
     with pytest.raises(ValueError, match="landmarks"):
         draw_landmarks(image, np.zeros((3, 3)))

@@ -3,7 +3,8 @@ import torch
 
 from facerecon.errors import InputError
 from facerecon.geometry.cameras import head_to_camera, project_perspective
-from facerecon.render.rasterize import grid_steps, rasterize
+from facerecon.render.backends.grid import grid_steps
+from facerecon.render.rasterize import rasterize
 from facerecon.render.reference import rasterize_reference
 
 # Counter-clockwise as seen: down the left side, along the bottom, back along the slope.
@@ -195,7 +196,7 @@ def test_the_grid_holds_float32_positions_exactly():
 
 
 def test_unknown_backends_are_named():
-    with pytest.raises(InputError, match="'gpu' is not available: choose one of cpu"):
+    with pytest.raises(InputError, match="'gpu' is not available: choose one of auto, cpu"):
         rasterize(RIGHT_TRIANGLE, ONE, 4, 4, backend="gpu")
 
 

@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from facerecon.errors import InputError
 from facerecon.render.mesh import render_mesh
 
 
@@ -27,3 +29,13 @@ def test_without_culling_the_inside_of_an_open_mesh_is_seen():
     seen_from_behind = torch.tensor([[0, 1, 2]])
     assert not render_mesh(triangle, seen_from_behind, torch.ones(1, 3, 3), 4)[1].any()
     assert render_mesh(triangle, seen_from_behind, torch.ones(1, 3, 3), 4, cull=False)[1].any()
+
+
+def test_the_backend_reaches_both_steps_and_is_never_replaced():
+    triangle = torch.tensor([[[0.0, 0, 10], [0, 4, 10], [4, 0, 10]]])
+    arguments = (triangle, torch.tensor([[0, 1, 2]]), torch.rand(1, 3, 3), 4)
+    expected = render_mesh(*arguments)
+    for name in ("cpu", "auto", None):
+        assert torch.equal(render_mesh(*arguments, backend=name)[0], expected[0])
+    with pytest.raises(InputError, match="'gpu' is not available"):
+        render_mesh(*arguments, backend="gpu")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from facerecon.render.shading import linear_to_srgb, shade, srgb_to_linear
+from facerecon.render.reference import shade_image_reference
+from facerecon.render.shading import linear_to_srgb, shade, shade_image, srgb_to_linear
 
 
 def test_constant_light_scales_the_albedo():
@@ -47,6 +48,89 @@ def test_shade_gradients_and_bad_shapes():
         shade(albedo, normals[:, :2], light)
     with pytest.raises(ValueError, match="light"):
         shade(albedo, normals, light[:, :8])
+
+
+def random_image(dtype=torch.float64, batch=2, height=3, width=4):
+    """Albedo and unit normals (batch, height, width, 3), with one normal that is zero."""
+    generator = torch.Generator().manual_seed(2)
+    albedo = torch.rand(batch, height, width, 3, dtype=dtype, generator=generator)
+    normals = torch.randn(batch, height, width, 3, dtype=dtype, generator=generator)
+    normals = torch.nn.functional.normalize(normals, dim=-1)
+    normals[0, 0, 0] = 0
+    return albedo, normals, generator
+
+
+def test_channels_of_an_illumination_map_by_hand():
+    albedo, normals = torch.full((1, 1, 2, 3), 0.5), torch.tensor([[[[1.0, 0, 0], [0, 1.0, 0]]]])
+    light = torch.zeros(1, 1, 2, 27)
+    light[..., 1] = 2.0  # the constant term of green
+    light[..., 3 * 3 + 2] = 1.0  # term 3, x, of blue
+    shaded = shade_image(albedo, normals, light)
+    torch.testing.assert_close(shaded[0, 0, 0], torch.tensor([0, 0.282095, 0.5 * 0.488603]))
+    torch.testing.assert_close(shaded[0, 0, 1], torch.tensor([0, 0.282095, 0]))
+
+
+@pytest.mark.parametrize("light_shape", [(9, 1), (9, 3), (3, 4, 27), (3, 4, 9, 3)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_shaded_images_equal_the_reference(light_shape, dtype, tolerance):
+    albedo, normals, generator = random_image(dtype)
+    light = torch.randn(2, *light_shape, dtype=dtype, generator=generator)
+    expected = shade_image_reference(albedo, normals, light)
+    torch.testing.assert_close(shade_image(albedo, normals, light), expected, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("light_shape", [(9, 1), (9, 3), (3, 4, 27)])
+def test_shaded_images_have_gradients(light_shape):
+    albedo, normals, generator = random_image()
+    light = torch.randn(2, *light_shape, dtype=torch.float64, generator=generator)
+    arguments = [tensor.requires_grad_() for tensor in (albedo, normals, light)]
+    assert torch.autograd.gradcheck(shade_image, arguments)
+
+
+def test_a_constant_map_is_one_light_and_an_image_is_its_pixels():
+    albedo, normals, generator = random_image(torch.float32)
+    light = torch.randn(2, 9, 3, generator=generator)
+    image = shade_image(albedo, normals, light)
+    constant = light.reshape(2, 1, 1, 27).expand(2, 3, 4, 27)
+    torch.testing.assert_close(shade_image(albedo, normals, constant), image)
+    vertices = shade(albedo.flatten(1, 2), normals.flatten(1, 2), light)
+    torch.testing.assert_close(image.flatten(1, 2), vertices)
+
+
+@pytest.mark.parametrize("light_shape", [(9, 3), (3, 4, 27)])
+def test_one_albedo_under_many_lights(light_shape):
+    albedo, normals, generator = random_image(torch.float32, batch=1)
+    light = torch.randn(5, *light_shape, generator=generator)
+    shaded = shade_image(albedo, normals, light)
+    assert shaded.shape == (5, 3, 4, 3)
+    torch.testing.assert_close(shaded[3:4], shade_image(albedo, normals, light[3:4]))
+
+
+@pytest.mark.parametrize("light_shape", [(9, 1), (1, 1, 27)])
+def test_single_pixels_and_no_pixels(light_shape):
+    ones = torch.ones(1, 1, 1, 3)
+    light = torch.zeros(1, *light_shape)
+    light[..., : 3 if len(light_shape) == 3 else 1] = 2
+    assert shade_image(ones, ones * 0, light).shape == (1, 1, 1, 3)
+    empty = torch.ones(0, 1, 1, 3)
+    assert shade_image(empty, empty, light[:0]).shape == (0, 1, 1, 3)
+
+
+def test_bad_shapes_of_images():
+    albedo, normals, _ = random_image()
+    light = torch.zeros(2, 9, 3, dtype=torch.float64)
+    with pytest.raises(ValueError, match="albedo must be"):
+        shade_image(albedo[0], normals, light)
+    with pytest.raises(ValueError, match="normals_view must be"):
+        shade_image(albedo, normals[:, :2], light)
+    with pytest.raises(ValueError, match="light must be"):
+        shade_image(albedo, normals, light[..., :2])
+    with pytest.raises(ValueError, match=r"a map \(B, 3, 4, 27\)"):
+        shade_image(albedo, normals, torch.zeros(2, 4, 3, 27, dtype=torch.float64))
+    with pytest.raises(ValueError, match="batches of"):
+        shade_image(albedo, normals, torch.zeros(3, 9, 3, dtype=torch.float64))
+    with pytest.raises(ValueError, match="batches of"):
+        shade_image(albedo, normals, torch.zeros(3, 3, 4, 27, dtype=torch.float64))
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,24 @@ def test_training_from_shards_to_a_system(tmp_path, shard, face_model):
     assert system.predict(torch.rand(1, 3, 224, 224)).identity.shape == (1, 80)
 
 
+def test_the_renderer_is_the_one_that_the_settings_name(tmp_path, shard, monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    task = {"weights": NO_IDENTITY, "validation_photographs": 0}
+    run_training("amplitude_phase", {"training": QUICK, "task": {**task, "renderer": "cpu"}}, [shard], tmp_path / "cpu")
+    run_training("amplitude_phase", {"training": QUICK, "task": task}, [shard], tmp_path / "auto")
+    auto, cpu = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("auto", "cpu"))
+    assert auto == cpu
+    with pytest.raises(InputError, match="renderer 'triton'"):
+        run_training("amplitude_phase", {"training": QUICK, "task": {**task, "renderer": "triton"}}, [shard], tmp_path)
+
+
+def test_another_device_gets_a_copy_of_the_face_model(face_model):
+    decoder = FaceDecoder(face_model, 112)
+    decoder.to(torch.device("meta"))
+    assert decoder.face_model.mean.device == decoder.triangles.device == torch.device("meta")
+    assert decoder.face_model.sha256 == face_model.sha256 and face_model.mean.device == torch.device("cpu")
+
+
 def test_interrupted_training_ends_in_the_same_bits(tmp_path, shard):
     settings = {"training": QUICK, "task": {"weights": NO_IDENTITY}}
     run_training("amplitude_phase", settings, [shard], tmp_path / "whole")

@@ -19,6 +19,11 @@ def test_a_loss_weight_reruns_training_and_what_follows(finished) -> None:
         assert finished.to_run() == AFTER_TRAINING
 
 
+def test_another_renderer_reruns_training_and_what_follows(finished) -> None:
+    with finished.edited("config.yaml", "renderer: auto", "renderer: cpu"):
+        assert finished.to_run() == AFTER_TRAINING
+
+
 def test_code_of_a_loss_reruns_training_from_its_start_and_what_follows(finished) -> None:
     def work(said: str) -> str:
         return re.search(r"--out (results/training/amplitude_phase/work/\w+)", said)[1]

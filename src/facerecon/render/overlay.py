@@ -42,19 +42,20 @@ def draw_overlay(
     triangles: (F, 3). colours: (V, 3) shaded linear RGB; None draws clay lit from the camera.
     opacity: of the mesh, in [0, 1]. focal, centre: of the camera, pixels, used by the clay's shading only; by default
     those of a standard crop with the image's height.
+    Tensors may lie on any device and carry gradients; the picture is made on the CPU and needs no display.
     Returns a new (H, W, 3) uint8 image. Raises ValueError on wrong shapes, dtypes and opacity.
     """
     _check_image(image)
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity must be in [0, 1], not {opacity}")
     height, width = image.shape[:2]
-    vertices = torch.as_tensor(vertices_pixels).detach().to(torch.float32)[None]
+    vertices = _rows("vertices_pixels", vertices_pixels, 3).float()[None]
     if colours is None:
         focal = standard_focal(height) if focal is None else focal
         facing = surface_facing(vertices, triangles, focal, centre or (width / 2, height / 2))
         shaded = torch.tensor(CLAY) * facing.clamp(min=0)[..., None]
     else:
-        shaded = torch.as_tensor(colours).detach().to(torch.float32)[None]
+        shaded = _rows("colours", colours, 3).float()[None]
     rendered, mask = render_mesh(vertices, triangles, shaded, height, width)
     mesh = 255 * linear_to_srgb(rendered[0].clamp(0, 1)).numpy()
     blended = (1 - opacity) * image.astype(np.float32) + opacity * mesh
@@ -74,9 +75,7 @@ def draw_landmarks(
     Returns a new (H, W, 3) uint8 image. Raises ValueError on wrong shapes and dtypes.
     """
     _check_image(image)
-    landmarks = np.asarray(torch.as_tensor(landmarks).detach().cpu().numpy(), np.float64)
-    if landmarks.ndim != 2 or landmarks.shape[1] != 2:
-        raise ValueError(f"landmarks must be (N, 2), not {landmarks.shape}")
+    landmarks = _rows("landmarks", landmarks, 2).double().numpy()
     radius = max(1.0, max(image.shape[:2]) / 160) if radius is None else radius
     # OpenCV puts pixel centres at whole numbers and takes coordinates in 16ths of a pixel (shift=4). Points far outside
     # would overflow its integers and are as invisible at the clipped place.
@@ -97,3 +96,11 @@ def draw_landmarks(
 def _check_image(image: np.ndarray) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
+
+
+def _rows(name: str, values: Tensor | np.ndarray, columns: int) -> Tensor:
+    """(N, columns) on the CPU, without gradient."""
+    values = torch.as_tensor(values).detach().cpu()
+    if values.ndim != 2 or values.shape[1] != columns:
+        raise ValueError(f"{name} must be (N, {columns}), those of one picture, not {tuple(values.shape)}")
+    return values

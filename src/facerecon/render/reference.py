@@ -1,4 +1,4 @@
-"""Slow, readable rasterisation and interpolation: what the fast ones are compared with in the tests."""
+"""Slow, readable forms of the rendering operations: what the fast ones are compared with in the tests."""
 
 from fractions import Fraction
 from math import ceil, floor
@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facerecon.render.rasterize import grid_steps
+from facerecon.geometry.cameras import unproject_perspective
+from facerecon.geometry.normals import vertex_normals_torch
+from facerecon.render.backends.grid import grid_steps
 
 
 def rasterize_reference(
@@ -57,6 +59,83 @@ def interpolate_reference(
     values = (weights[..., None] * attributes[image[:, None], corners]).sum(1)
     blank = attributes.new_zeros((*triangle_index.shape, attributes.shape[-1]))
     return blank.index_put((image, row, column), values)
+
+
+def shade_image_reference(albedo: Tensor, normals_view: Tensor, light: Tensor) -> Tensor:
+    """`shade_image` a pixel and a colour at a time, the basis functions written out (Ramamoorthi and Hanrahan 2001)."""
+    shaded = torch.zeros_like(albedo)
+    for b, row, column, colour in np.ndindex(*albedo.shape):
+        x, y, z = normals_view[b, row, column].tolist()
+        constant = 0.28209479177387814
+        linear = [0.4886025119029199 * value for value in (y, z, x)]
+        quadratic = [1.0925484305920792 * x * y, 1.0925484305920792 * y * z, 0.31539156525252005 * (3 * z * z - 1)]
+        quadratic += [1.0925484305920792 * x * z, 0.5462742152960396 * (x * x - y * y)]
+        if light.ndim == 3:
+            coefficients = light[b, :, colour if light.shape[2] == 3 else 0]
+        else:
+            coefficients = light[b, row, column].reshape(9, 3)[:, colour]
+        shading = np.dot([constant, *linear, *quadratic], coefficients.tolist())
+        shaded[b, row, column, colour] = albedo[b, row, column, colour] * shading
+    return shaded
+
+
+def sample_texture_reference(texture: Tensor, uv_image: Tensor, mask: Tensor) -> Tensor:
+    """`sample_texture` by indexing the four texels around each point, differentiated by autograd; no NaN allowed."""
+    rows, columns, _ = texture.shape[1:]
+    image = torch.arange(len(uv_image)).clamp(max=len(texture) - 1)[:, None, None]
+    x = (uv_image[..., 0] * columns - 0.5).clamp(0, columns - 1)
+    y = ((1 - uv_image[..., 1]) * rows - 0.5).clamp(0, rows - 1)
+    left, top = x.detach().floor(), y.detach().floor()
+    colours = torch.zeros(())
+    for i, weight_y in ((top, 1 - (y - top)), (top + 1, y - top)):
+        for j, weight_x in ((left, 1 - (x - left)), (left + 1, x - left)):
+            texel = texture[image, i.long().clamp(max=rows - 1), j.long().clamp(max=columns - 1)]
+            colours = colours + (weight_y * weight_x)[..., None] * texel
+    return torch.where(mask[..., None], colours, 0.0)
+
+
+def visibility_reference(
+    vertices_pixels: Tensor,
+    triangles: Tensor,
+    uv: Tensor,
+    size: int,
+    height: int,
+    width: int,
+    focal: float,
+    minimum_facing: float = 0.2,
+    depth_tolerance: float = 2.0,
+) -> Tensor:
+    """Visibility (size, size) of `unwrap` for one mesh (V, 3) seen by a camera in the middle of the image.
+
+    A texel at a time: its surface point and its normal's cosine to the camera are mixed from its triangle's corners.
+    """
+    camera = unproject_perspective(vertices_pixels[None].double(), focal, (width / 2, height / 2))[0]
+    normals = vertex_normals_torch(camera[None], triangles)[0]
+    facing = -(normals * torch.nn.functional.normalize(camera, dim=-1)).sum(-1)
+    surface = torch.cat([camera, facing[:, None]], 1).numpy()
+    depth = rasterize_reference(vertices_pixels[None], triangles, height, width)[1][0].numpy()
+    visible = torch.zeros(size, size, dtype=torch.bool)
+    for row, column in np.ndindex(size, size):
+        texel = ((column + 0.5) / size, 1 - (row + 0.5) / size)
+        for corners in triangles.tolist():
+            weights = _barycentric(uv[corners].tolist(), texel)
+            if min(weights) < 0:
+                continue
+            x, y, z, cosine = np.array(weights) @ surface[corners]
+            x, y, cosine = focal * x / z + width / 2, focal * y / z + height / 2, min(cosine, 1)
+            if cosine < minimum_facing or not (0 <= x < width and 0 <= y < height):
+                continue
+            slack = depth_tolerance + np.sqrt(2) * np.tan(np.arccos(cosine)) * z / focal
+            rows = np.clip([floor(y - 0.5), floor(y - 0.5) + 1], 0, height - 1)
+            columns = np.clip([floor(x - 0.5), floor(x - 0.5) + 1], 0, width - 1)
+            visible[row, column] = bool((abs(depth[np.ix_(rows, columns)] - z) <= slack).all())
+    return visible
+
+
+def _barycentric(corners, point) -> list[float]:
+    """Weights of a triangle's corners that give a point of its plane; one is negative outside."""
+    whole = _edge_function(*corners)
+    return [_edge_function(corners[i - 2], corners[i - 1], point) / whole for i in range(3)]
 
 
 def _pixels(coordinates: list[Fraction], count: int) -> range:

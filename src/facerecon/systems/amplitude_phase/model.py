@@ -4,6 +4,7 @@ The standard crop (facerecon.geometry.crop) at the backbone's resolution goes in
 white light come out; the linear face model, the camera of the crop and Lambertian shading make the face (eq. 1 to 3).
 """
 
+import copy
 import os
 from typing import Any, NamedTuple
 
@@ -92,12 +93,21 @@ class CoefficientNetwork(nn.Module):
 class FaceDecoder:
     """The known part of the system: from coefficients to vertices, pixels and pictures.
 
-    size: side of the crop in pixels. Differentiable; runs where the face model lies (rendering on the CPU only).
+    size: side of the crop in pixels. renderer: a backend of facerecon.render.backends; None is that of the device.
+    Differentiable; runs where the face model lies.
     """
 
-    def __init__(self, face_model: LinearFaceModel, size: int, camera: str = "perspective"):
-        self.face_model, self.size, self.camera = face_model, size, camera
-        self.triangles = torch.as_tensor(np.asarray(face_model.topology.triangles), dtype=torch.int32)
+    def __init__(
+        self, face_model: LinearFaceModel, size: int, camera: str = "perspective", renderer: str | None = None
+    ):
+        self.face_model, self.size, self.camera, self.renderer = face_model, size, camera, renderer
+        triangles = np.asarray(face_model.topology.triangles)
+        self.triangles = torch.as_tensor(triangles, dtype=torch.int32, device=face_model.mean.device)
+
+    def to(self, device: torch.device) -> None:
+        """Go on with a copy of the face model, which others may share, on another device."""
+        self.face_model = copy.deepcopy(self.face_model).to(device)
+        self.triangles = self.triangles.to(device)
 
     def reconstruct(self, coefficients: FaceParameters) -> DecodedFace:
         """Decode coefficients (eq. 1), place and project (eq. 2) and shade (eq. 3)."""
@@ -125,7 +135,7 @@ class FaceDecoder:
 
     def render(self, face: DecodedFace) -> tuple[Tensor, Tensor]:
         """Picture (B, 3, S, S), sRGB, 0 beside the face, not clipped, and its coverage (B, S, S) bool."""
-        image, mask = render_mesh(face.pixels, self.triangles, face.colours, self.size)
+        image, mask = render_mesh(face.pixels, self.triangles, face.colours, self.size, backend=self.renderer)
         return image.permute(0, 3, 1, 2), mask
 
 

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from facerecon.render.settings import Renderer
+
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -96,6 +98,7 @@ class Settings(BaseModel):
         64, description="photographs of the validation split used; 0 validates nothing"
     )
     recognition: str | None = Field(None, description="recognition weights file; empty: those carried")
+    renderer: Renderer | None = Field(None, description="what renders; empty: what the run's `renderer` says")
 
     @model_validator(mode="after")
     def _carried_weights_fit(self) -> "Settings":

@@ -92,6 +92,12 @@ class FaceLosses:
             total = total + self.fit_weight(step) * terms["fit"]
         return total, {"objective": objective, **terms}
 
+    def to(self, device: torch.device) -> None:
+        """Go on on another device."""
+        self.decoder.to(device)
+        if self.recognition is not None:
+            self.recognition.to(device)
+
     def landmark_term(self, face: DecodedFace, batch: dict[str, Tensor]) -> Tensor:
         """Wing loss between projected and found landmarks, weighted by confidence."""
         ratio = STANDARD_SIZE / self.decoder.size
@@ -149,7 +155,8 @@ class AmplitudePhaseTask:
         """validation: None validates nothing. data_sha256: what else decides the result, by name, for the card."""
         self.settings, self.face_model = settings, face_model
         self.training, self.validation, self.data_sha256 = training, validation, data_sha256
-        self.losses = FaceLosses(settings, FaceDecoder(face_model, training.size, settings.network.camera), recognition)
+        decoder = FaceDecoder(face_model, training.size, settings.network.camera, settings.renderer)
+        self.losses = FaceLosses(settings, decoder, recognition)
 
     def build_model(self) -> nn.Module:
         return CoefficientNetwork(self.face_model.dimensions, self.settings.network, self.settings.initial_weights)
@@ -166,8 +173,7 @@ class AmplitudePhaseTask:
         return self.training.batch(step)
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        coefficients = self._predicted(model, batch["image"])
-        return self.losses(coefficients, {name: values.cpu() for name, values in batch.items()}, step)
+        return self.losses(*self._predicted(model, batch), step)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Objective and loss terms on validation photographs, and the mean landmark distance, pixels at 224."""
@@ -176,7 +182,7 @@ class AmplitudePhaseTask:
         batches = [self.validation.plain_batch(indices) for indices in self._validation_rows()]
         measured: dict[str, list[float]] = {}
         for batch in batches:
-            coefficients = self._predicted(model, batch["image"])
+            coefficients, batch = self._predicted(model, batch)
             _, terms = self.losses(coefficients, batch, self.settings.fit_steps)
             landmarks = self.losses.decoder.reconstruct(coefficients).landmarks * (STANDARD_SIZE / self.training.size)
             distance = torch.linalg.vector_norm(landmarks - batch["landmarks"], dim=-1).mean()
@@ -190,18 +196,26 @@ class AmplitudePhaseTask:
         if self.validation is None:
             return
         batch = self.validation.plain_batch(list(range(min(_SAMPLE_PICTURES, len(self.validation.source)))))
-        face = self.losses.decoder.reconstruct(self._predicted(model, batch["image"]))
+        coefficients, batch = self._predicted(model, batch)
+        face = self.losses.decoder.reconstruct(coefficients)
         rendered, coverage = self.losses.decoder.render(face)
         over = torch.where(coverage[:, None], rendered, batch["image"])
         columns = torch.cat([batch["image"], over, rendered], dim=3).clamp(0, 1)
-        picture = (columns.permute(0, 2, 3, 1).flatten(0, 1) * 255).round().byte().numpy()
+        picture = (columns.permute(0, 2, 3, 1).flatten(0, 1) * 255).round().byte().cpu().numpy()
         with atomic_file(folder / "validation.jpg") as temporary:
             temporary.write_bytes(encode_jpeg(picture))
 
-    def _predicted(self, model: nn.Module, images: Tensor) -> FaceParameters:
-        """Coefficients on the CPU, where faces are decoded and rendered, wherever the network runs."""
+    def _predicted(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[FaceParameters, dict[str, Tensor]]:
+        """Parameters and the batch where faces are decoded and rendered: with the network, or on the CPU if the
+        settings say that the renderer `cpu` does it."""
         device = next(model.parameters()).device
-        return FaceParameters(*(values.cpu() for values in model(images.to(device))))
+        coefficients = model(batch["image"].to(device))
+        if self.settings.renderer == "cpu":
+            device = torch.device("cpu")
+        if self.losses.decoder.triangles.device != device:
+            self.losses.to(device)
+        placed = {name: values.to(device) for name, values in batch.items()}
+        return FaceParameters(*(values.to(device) for values in coefficients)), placed
 
     def _validation_rows(self) -> list[list[int]]:
         count = min(self.settings.validation_photographs, len(self.validation.source))
