@@ -11,7 +11,7 @@ from facerecon.geometry.cameras import head_to_camera, project_perspective, stan
 from facerecon.geometry.crop import CropTransform, crop_transform
 from facerecon.geometry.normals import vertex_normals
 from facerecon.geometry.rotations import euler_to_matrix
-from facerecon.morphable.linear import LinearFaceModel
+from facerecon.morphable.face_model import FaceModel
 from facerecon.morphable.parameters import FaceParameters
 from facerecon.networks.image_crops import warp
 from facerecon.preprocess.face import FaceFinder
@@ -33,7 +33,7 @@ class Portrait:
     parameters: FaceParameters
 
 
-def render_portrait(model: LinearFaceModel, seed: int, yaw: float = 0.3, spread: float = 0.7) -> Portrait:
+def render_portrait(model: FaceModel, seed: int, yaw: float = 0.3, spread: float = 0.7) -> Portrait:
     """A face of random shape and colour before a smooth background, its standard crop off the photograph's centre."""
     generator = torch.Generator().manual_seed(seed)
     identity, expression, albedo = (
@@ -84,7 +84,7 @@ def crop_mask(transform: CropTransform, mask: np.ndarray) -> np.ndarray:
 class KnowingNetworks:
     """Networks that recognise the portraits they were told of, pixel by pixel, and see no face elsewhere."""
 
-    model: LinearFaceModel
+    model: FaceModel
     portraits: list[Portrait]
     current: Portrait | None = None
     boxes: list = field(default_factory=list)

@@ -172,3 +172,39 @@ def test_carried_weights_are_named_relative_to_a_checkout(monkeypatch: pytest.Mo
 def test_benchmark_options() -> None:
     assert plan().benchmark_options() == ""
     assert plan(now_benchmark={"subjects": 2}).benchmark_options() == "--subjects 2"
+
+
+@pytest.fixture
+def other_model(tmp_path: Path) -> str:
+    (tmp_path / "flame.h5").write_bytes(b"another face model")
+    return str(tmp_path / "flame.h5")
+
+
+def test_another_face_model_goes_to_the_commands(other_model: str) -> None:
+    assert (plan().face_model_files, plan().face_model_option()) == ([], "")
+    chosen = plan(face_model=other_model)
+    assert chosen.face_model_files == [other_model]
+    assert chosen.face_model_option() == f"--face-model {other_model}"
+    assert weights_id(*chosen.face_model_files) == f"flame.h5:{sha256_file(other_model)[:20]}"
+
+
+def test_rows_of_the_table_follow_the_face_model(other_model: str, tmp_path: Path) -> None:
+    assert plan().systems == ["mean_face", "oracle", "amplitude_phase", "amplitude_phase_trained"]
+    assert plan(face_model=other_model).systems == ["mean_face", "oracle", "amplitude_phase_trained"]
+    copy = tmp_path / "copy.h5"
+    copy.write_bytes(run_plan.OPEN_MODEL.read_bytes())
+    assert plan(face_model=str(copy)).systems == plan().systems
+    assert plan(evaluation={"systems": ["oracle"]}).systems == ["oracle"]
+
+
+def test_carried_systems_are_refused_with_another_face_model(other_model: str) -> None:
+    with pytest.raises(
+        InputError, match=r"weights carried for amplitude_phase belong to the open face model"
+    ) as caught:
+        plan(face_model=other_model, evaluation={"systems": ["oracle", "amplitude_phase"]})
+    assert "\n" not in str(caught.value) and "amplitude_phase_trained" in str(caught.value)
+
+
+def test_a_missing_face_model_is_named() -> None:
+    with pytest.raises(InputError, match=r"face_model: nowhere\.h5: no such file; .*model convert"):
+        plan(face_model="nowhere.h5")

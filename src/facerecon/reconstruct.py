@@ -27,8 +27,8 @@ def reconstruct_photos(
     """Reconstruct the main face of each photograph into `out/<stem>/` (docs/data.md lists its files).
 
     weights: network -> file; None means the carried ones. face_model: None means the open model. texture_size: side in
-    texels. box: x, y, width, height of the face in pixels, for a single photograph. level: subdivision of the mesh.
-    reconstructor: used as it is, in place of weights, face_model and level.
+    texels. box: x, y, width, height of the face in pixels, for a single photograph. level: subdivision of the open
+    model's mesh. reconstructor: used as it is, in place of weights, face_model and level.
     A photograph that cannot be reconstructed gives one line on stderr and leaves nothing behind; the others go on.
     Returns those lines: empty if all went well. Raises InputError if nothing can be begun (weights, `out`, `box`), or
     if a folder in `out` that would be replaced was not written by this function or holds a photograph of `paths`.

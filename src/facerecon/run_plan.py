@@ -6,17 +6,20 @@ Reads only the package's own files and lists folders of the user's photographs; 
 import hashlib
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
 from facerecon.errors import InputError
 from facerecon.fingerprint import file_digest
 from facerecon.networks import CARRIED
-from facerecon.settings import GENERATED_DATASET, Settings
+from facerecon.settings import GENERATED_DATASET, SYSTEM_ROWS, Settings
 from facerecon.systems.registry import SYSTEMS
 from facerecon.training.settings import FREE_SETTINGS
 
 RECONSTRUCTION, NETWORKS = "reconstruction", "networks"
+OPEN_MODEL = Path(__file__).parent / "morphable" / "assets" / "open_face.h5"
+"""The carried face model."""
 TRAINED_SUFFIX = "_trained"
 """A system's name with this suffix means that system with the weights that this run trains."""
 
@@ -25,11 +28,30 @@ class RunPlan:
     """The files of a run. Paths are relative to the folder that the run works in, where they lie below it."""
 
     def __init__(self, settings: Settings):
-        """Raises InputError if a dataset's folder is missing or holds no photographs."""
+        """Raises InputError if the face model's file is missing, a system is asked for whose carried weights belong to
+        another face model, or a dataset's folder is missing or holds no photographs."""
         self.settings = settings
+        self._check_face_model()
         self._listings: dict[str, list[str]] = {}
         for name in settings.training_datasets:
             self.photographs(name)
+
+    @property
+    def systems(self) -> list[str]:
+        """Rows of results/now_eval.csv: those of the settings, or all that the face model has weights for."""
+        chosen = self.settings.evaluation.systems
+        if chosen is not None:
+            return list(chosen)
+        return [system for system in SYSTEM_ROWS if self._is_open_model or not self._has_carried_weights(system)]
+
+    @property
+    def face_model_files(self) -> list[str]:
+        """The face model's file, if the run does not take the carried one."""
+        return [] if self.settings.face_model is None else [self.settings.face_model]
+
+    def face_model_option(self) -> str:
+        """Option of the commands that need the face model, for the shell; empty for the carried one."""
+        return "".join(f"--face-model {shlex.quote(path)}" for path in self.face_model_files)
 
     def folders(self, photographs: str) -> list[str]:
         """Folders of a set of synthetic photographs (`reconstruction` or `networks`)."""
@@ -111,7 +133,7 @@ class RunPlan:
 
     def trains_systems(self) -> bool:
         """Whether the tables show a system with the weights that this run trains."""
-        return any(system.endswith(TRAINED_SUFFIX) for system in self.settings.evaluation.systems)
+        return any(system.endswith(TRAINED_SUFFIX) for system in self.systems)
 
     def training_threads(self, name: str) -> int:
         """Threads of a training."""
@@ -144,6 +166,26 @@ class RunPlan:
     def training_weights(self, name: str) -> list[str]:
         """Files besides its data that training a network or system reads, each once."""
         return list(dict.fromkeys(self._read_by_training(name).values()))
+
+    @property
+    def _is_open_model(self) -> bool:
+        """Whether the run's face model is the carried one, or a copy of it."""
+        return all(file_digest(Path(path)) == file_digest(OPEN_MODEL) for path in self.face_model_files)
+
+    def _has_carried_weights(self, system: str) -> bool:
+        """Whether a row is a system with the weights of the package."""
+        return self.predictor(system) in SYSTEMS and not system.endswith(TRAINED_SUFFIX)
+
+    def _check_face_model(self) -> None:
+        for path in self.face_model_files:
+            if not Path(path).is_file():
+                raise InputError(f"face_model: {path}: no such file; write it with `facerecon model convert`")
+        carried_rows = [system for system in self.systems if self._has_carried_weights(system)]
+        if carried_rows and not self._is_open_model:
+            raise InputError(
+                f"evaluation.systems: the weights carried for {carried_rows[0]} belong to the open face model, not to "
+                f"{self.settings.face_model}; leave it out: {carried_rows[0]}{TRAINED_SUFFIX} is trained with yours"
+            )
 
     def _read_by_training(self, name: str) -> dict[str, str]:
         """Setting of the task -> the file that it means in this run."""

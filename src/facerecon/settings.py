@@ -7,7 +7,7 @@ training loop and of each trainable thing lie beside their code and are put toge
 
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -27,6 +27,7 @@ GENERATED_DATASET = "synthetic"
 """The dataset that the run renders itself, as `photographs` says."""
 
 System = Literal["mean_face", "oracle", "amplitude_phase", "amplitude_phase_trained"]
+SYSTEM_ROWS: tuple[System, ...] = get_args(System)
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Positive = Annotated[int, Field(ge=1)]
 DatasetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
@@ -174,16 +175,17 @@ class TrainSettings(Section):
 class EvaluationSettings(Section):
     """What results/now_eval.csv shows."""
 
-    systems: Annotated[list[System], Field(min_length=1)] = Field(
-        ["mean_face", "oracle", "amplitude_phase", "amplitude_phase_trained"],
-        description="rows, in order; `amplitude_phase` has the carried weights, `amplitude_phase_trained` this run's",
+    systems: Annotated[list[System], Field(min_length=1)] | None = Field(
+        None,
+        description="rows, in order; `amplitude_phase` has the carried weights, which need the open face model, "
+        "`amplitude_phase_trained` this run's; empty: all that the face model allows",
     )
     protocol: Literal["official", "corrected", "both"] = Field("both", description="NoW protocols to evaluate under")
 
     @field_validator("systems")
     @classmethod
-    def _once(cls, systems: list[str]) -> list[str]:
-        if len(set(systems)) < len(systems):
+    def _once(cls, systems: list[str] | None) -> list[str] | None:
+        if systems and len(set(systems)) < len(systems):
             raise ValueError("names a system twice")
         return systems
 
@@ -191,6 +193,10 @@ class EvaluationSettings(Section):
 class Settings(Section):
     """Settings of a run, from photographs to results/now_eval.csv."""
 
+    face_model: str | None = Field(
+        None,
+        description="file of `facerecon model convert` to fit, train and predict with; empty: the open face model",
+    )
     photographs: PhotographSets = Field(PhotographSets(), description="synthetic photographs to render")
     datasets: dict[DatasetName, DatasetSettings] = Field({}, description="your own photographs: name -> where they are")
     training_datasets: Annotated[list[str], Field(min_length=1)] = Field(

@@ -47,6 +47,7 @@ def status(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[in
 def test_all_commands_are_there() -> None:
     assert {" ".join(words) for words in COMMANDS} == {
         "reconstruct", "train", "provenance", "predict now", "model build-open", "model show",
+        "model convert", "model register",
         "data synthesize", "data benchmark", "data build-benchmark", "data manifest",
         "preprocess landmarks", "preprocess parsing", "preprocess fit", "preprocess shard",
         "evaluate now", "evaluate aflw2000", "evaluate detection", "report now", "report training-curve",
@@ -169,7 +170,7 @@ def test_a_paused_training_has_a_status_of_its_own(monkeypatch, capsys, finished
     monkeypatch.setattr(training_run, "run_training", run_training)
     command = "train detector --data x --out y --max-seconds-per-call 9 --checkpoint-seconds 5 --prefetch 0"
     assert status(command.split(), capsys)[0] == expected
-    assert seen == {"max_seconds_per_call": 9.0, "checkpoint_seconds": 5.0, "prefetch": 0}
+    assert seen == {"max_seconds_per_call": 9.0, "face_model": None, "checkpoint_seconds": 5.0, "prefetch": 0}
 
 
 def test_opencv_has_the_threads_of_its_job() -> None:
@@ -186,3 +187,63 @@ def test_opencv_has_the_threads_of_its_job() -> None:
         )
         counts.append(answer.stdout.splitlines()[-1])
     assert counts == ["1", "2"]
+
+
+def test_convert_passes_everything_on(monkeypatch, capsys, tmp_path) -> None:
+    from facerecon.morphable import completion
+
+    seen = []
+    monkeypatch.setattr(completion, "convert_files", lambda *arguments: seen.append(arguments))
+    command = f"model convert 3ddfa a.pkl b.pkl --out {tmp_path}/m.h5"
+    assert status(command.split(), capsys)[0] == 0
+    assert status([*command.split(), "--landmarks", "points.pp"], capsys)[0] == 0
+    assert seen[0] == ("3ddfa", [Path("a.pkl"), Path("b.pkl")], tmp_path / "m.h5", None)
+    assert seen[1][3] == Path("points.pp")
+
+
+def test_formats_and_units_are_those_of_the_library() -> None:
+    from facerecon.morphable.registration import UNITS
+
+    from facerecon.cli.model import Format, ScanUnit
+    from facerecon.morphable.formats.registry import READERS
+
+    assert {each.value for each in Format} == set(READERS)
+    assert {each.value for each in ScanUnit} == set(UNITS)
+
+
+def test_register_passes_everything_on(monkeypatch, capsys, tmp_path) -> None:
+    from facerecon.preprocess import scan_registration
+
+    seen = []
+    monkeypatch.setattr(scan_registration, "register_file", lambda *arguments: seen.append(arguments))
+    command = f"model register scan.obj --landmarks scan.pp --unit cm --out {tmp_path}/registered.ply"
+    assert status(command.split(), capsys)[0] == 0
+    scan, landmarks, model, out, unit = seen[0]
+    assert (scan, landmarks, out, unit) == (Path("scan.obj"), Path("scan.pp"), tmp_path / "registered.ply", "cm")
+    assert model.dimensions["identity"] == 80
+
+
+def test_show_describes_and_draws(capsys, tmp_path) -> None:
+    code, out, _ = status(["model", "show", "open", "--mean", f"{tmp_path}/mean.ply"], capsys)
+    assert code == 0 and "identity: 80 coefficients" in out and (tmp_path / "mean.ply").stat().st_size > 100_000
+    (tmp_path / "generic_model.pkl").write_bytes(b"\x80\x02}q\x00.")
+    code, _, error = status(["model", "show", str(tmp_path / "generic_model.pkl")], capsys)
+    assert code == 2 and error.count("\n") == 1 and "generic_model.pkl" in error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "model convert flame nowhere.pkl --out model.h5",
+        "train landmarks --data . --out run --face-model model.h5",
+        "preprocess fit --landmarks landmarks.h5 --face-model nowhere.h5 --out fit.h5",
+        "predict now --system mean_face --benchmark . --face-model nowhere.h5 --out predictions",
+        "reconstruct photo.jpg --face-model nowhere.h5 --out faces",
+        "model show nowhere.h5",
+    ],
+)
+def test_face_models_that_are_not_there_end_in_one_line(arguments: str, capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, error = status(arguments.split(), capsys)
+    assert code == 2 and error.startswith("facerecon: error: ") and error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from published_models import converted
 from publisher_files import flame_content, landmark_places, save_pickle
 from scipy.spatial.transform import Rotation
 
@@ -26,7 +27,7 @@ def source(published: dict, tmp_path_factory: pytest.TempPathFactory) -> SourceM
 
 @pytest.fixture(scope="module")
 def model(source: SourceModel) -> SkinnedFaceModel:
-    return SkinnedFaceModel(source).double()
+    return SkinnedFaceModel(converted(source)).double()
 
 
 def posed_slowly(published: dict, identity: np.ndarray, expression: np.ndarray, pose: np.ndarray) -> np.ndarray:
@@ -75,7 +76,7 @@ def test_single_precision_is_close(source: SourceModel, model: SkinnedFaceModel)
     given = [
         torch.tensor(rng.normal(0, size, shape)) for size, shape in ((1, (2, 300)), (1, (2, 10)), (0.3, (2, 4, 3)))
     ]
-    single = SkinnedFaceModel(source).decode(*(value.float() for value in given))
+    single = SkinnedFaceModel(converted(source)).decode(*(value.float() for value in given))
     assert (single - model.decode(*given)).abs().max() < 1e-3
 
 
@@ -129,7 +130,7 @@ def test_gradients(source: SourceModel, at_rest: bool) -> None:
         landmark_barycentric=None,
         skinning=replace(skinning, joint_regressor=regressor, weights=weights, pose_correctives=correctives),
     )
-    model = SkinnedFaceModel(small).double()
+    model = SkinnedFaceModel(converted(small)).double()
     rng = np.random.default_rng(7)
     scale = 0.0 if at_rest else 0.5
     given = [
@@ -159,8 +160,24 @@ def test_wrong_inputs_are_refused(source: SourceModel, model: SkinnedFaceModel) 
         (replace(source, interaction=np.zeros((300, 10, 81, 3), np.float32)), "bilinear"),
     ):
         with pytest.raises(ValueError, match=match):
-            SkinnedFaceModel(broken)
-    bare = SkinnedFaceModel(replace(source, landmark_triangles=None))
+            SkinnedFaceModel(converted(broken))
     with pytest.raises(ValueError, match="no landmarks"):
-        bare.landmarks(bare.mean[None])
-    assert bare.decode_albedo(torch.zeros(2, 0)).shape == (2, 81, 3)
+        replace(source, landmark_triangles=None).landmarks(source.mean)
+    assert model.decode_albedo(torch.zeros(2, 0, dtype=torch.float64)).shape == (2, 81, 3)
+
+
+def test_landmarks_slopes_are_those_of_small_steps(model: SkinnedFaceModel) -> None:
+    mean, slopes = model.linearise_landmarks()
+    assert mean.shape == (68, 3) and slopes.shape == (68, 3, 313)
+    for column in (0, 299, 300, 309, 310, 311, 312):
+        step = torch.zeros(2, 313, dtype=torch.float64)
+        step[:, column] = torch.tensor([1e-4, -1e-4])
+        places = model.landmarks(model.decode(step[:, :300], step[:, 300:])).numpy()
+        np.testing.assert_allclose(slopes[..., column], (places[0] - places[1]) / 2e-4, atol=1e-3)
+        assert np.abs(slopes[..., column]).max() > 1e-3
+
+
+def test_the_jaw_s_turn_is_mirrored(model: SkinnedFaceModel) -> None:
+    expression = torch.zeros(1, 13, dtype=torch.float64)
+    expression[0, 10:] = torch.tensor([1.0, 2.0, 3.0])
+    assert model.mirror_expression(expression)[0, 10:].tolist() == [1.0, -2.0, -3.0]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from facerecon.systems.amplitude_phase.model import FaceDecoder
-from facerecon.systems.augmentation import Crop, MirrorSigns, change_colours, mirror_crop, move_crop
+from facerecon.systems.augmentation import CoefficientMirror, Crop, change_colours, mirror_crop, move_crop
 
 
 @pytest.fixture
@@ -35,20 +35,20 @@ def projected_landmarks(face_model, crop, draw):
 
 def test_the_fit_of_a_mirrored_crop_lies_on_its_landmarks(face_model, crop, draw):
     assert np.abs(projected_landmarks(face_model, crop, draw) - crop.landmarks).max() < 1e-3
-    mirrored = mirror_crop(crop, MirrorSigns.of(face_model))
+    mirrored = mirror_crop(crop, CoefficientMirror.of(face_model))
     assert np.abs(projected_landmarks(face_model, mirrored, draw) - mirrored.landmarks).max() < 0.02
     assert mirrored.landmarks[0, 0] < 112 < mirrored.landmarks[16, 0]
 
 
 def test_mirroring_exchanges_left_and_right(face_model, crop):
-    mirrored = mirror_crop(crop, MirrorSigns.of(face_model))
+    mirrored = mirror_crop(crop, CoefficientMirror.of(face_model))
     assert np.array_equal(mirrored.image, crop.image[:, ::-1])
     assert (mirrored.labels[112, :112] == 4).sum() == (crop.labels[112, 112:] == 5).sum() > 0
     assert mirrored.confidence[0] == crop.confidence[16] and mirrored.confidence[30] == crop.confidence[30]
 
 
 def test_mirroring_twice_changes_nothing(face_model, crop):
-    signs = MirrorSigns.of(face_model)
+    signs = CoefficientMirror.of(face_model)
     twice = mirror_crop(mirror_crop(crop, signs), signs)
     for name, value in vars(crop).items():
         assert np.allclose(value, getattr(twice, name), atol=1e-4), name

@@ -6,7 +6,7 @@ import torch
 
 from facerecon.data.shards import ShardDataset
 from facerecon.systems.amplitude_phase.settings import AugmentationSettings
-from facerecon.systems.augmentation import MirrorSigns
+from facerecon.systems.augmentation import CoefficientMirror
 from facerecon.systems.crop_batches import CropBatches
 
 
@@ -63,7 +63,7 @@ def test_a_size_of_224_keeps_the_pixels(shard):
 
 def test_a_batch_depends_on_seed_and_step_alone(shard, face_model):
     def batches(seed):
-        signs = MirrorSigns.of(face_model)
+        signs = CoefficientMirror.of(face_model)
         return CropBatches(ShardDataset([shard]), 3, seed, 112, {1: 1.0}, AugmentationSettings(), signs)
 
     first, again = batches(0), batches(0)
@@ -77,5 +77,5 @@ def test_a_batch_depends_on_seed_and_step_alone(shard, face_model):
 def test_bad_arguments():
     with pytest.raises(ValueError, match="must divide 224"):
         CropBatches(Rows(), 2, 0, 100, {1: 1.0})
-    with pytest.raises(ValueError, match="mirror signs"):
+    with pytest.raises(ValueError, match="mirror matrices"):
         CropBatches(Rows(), 2, 0, 112, {1: 1.0}, AugmentationSettings())

@@ -94,7 +94,27 @@ def test_settings_that_change_no_result_rerun_nothing(finished) -> None:
 
 
 def test_what_a_command_passes_on_counts(finished) -> None:
-    with finished.edited("src/facerecon/cli/preprocess.py", "run(landmarks, out, max", "run(landmarks, out, None, max"):
+    with finished.edited(
+        "src/facerecon/cli/preprocess.py",
+        "run(landmarks, out, face_model=face_model",
+        "run(landmarks, out, face_model=None",
+    ):
         jobs = finished.to_run()
     assert jobs["fit"] == jobs["shard"] == 2
     assert jobs["landmarks"] == jobs["masks"] == 0
+
+
+def test_another_face_model_reruns_all_that_has_coefficients(finished) -> None:
+    own = finished.root / "own.h5"
+    own.write_bytes((finished.root / "src/facerecon/morphable/assets/open_face.h5").read_bytes())
+    jobs = finished.to_run("--config", "face_model=own.h5")
+    expected = {**PREPROCESSING, **AFTER_TRAINING, "predict": 3, "evaluate_now": 3}
+    assert jobs == expected
+
+
+def test_a_carried_system_with_another_face_model_is_refused_in_one_line(finished) -> None:
+    (finished.root / "other.h5").write_text("another")
+    answer = finished.snakemake("--dry-run", "--config", "face_model=other.h5")
+    assert answer.returncode != 0
+    line = next(line for line in answer.stderr.splitlines() if "facerecon: error" in line)
+    assert "amplitude_phase belong to the open face model" in line

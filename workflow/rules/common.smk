@@ -43,6 +43,15 @@ def weights(*paths):
     return [path if path.startswith("results/") else ancient(path) for path in paths]
 
 
+# The face model of the run if it is not the carried one: an input that counts by content, as weights do.
+FACE_MODEL = weights(*PLAN.face_model_files)
+
+
+def face_model_option(wildcards):
+    """Where the face model is; what it is counts through `weights_id`."""
+    return PLAN.face_model_option()
+
+
 def work_folder(kind, name):
     """Where a training keeps its checkpoints: of this code, so that a run never goes on from, or takes for its own, what
     other code has left. The trainer itself tells settings and data apart."""

@@ -6,6 +6,7 @@ rule predict:
         benchmark=ancient("results/benchmarks/now_open"),
         content_hash="results/benchmarks/now_open.sha256",
         weights=lambda wildcards: weights(*PLAN.system_weights(wildcards.system).values()),
+        face_model=FACE_MODEL,
     output:
         directory("results/predictions/{system}"),
     log:
@@ -16,11 +17,12 @@ rule predict:
     params:
         predictor=lambda wildcards: PLAN.predictor(wildcards.system),
         options=lambda wildcards: weights_options(PLAN.system_weights(wildcards.system)),
-        weights=lambda wildcards: weights_id(*PLAN.system_weights(wildcards.system).values()),
+        weights=lambda wildcards: weights_id(*PLAN.system_weights(wildcards.system).values(), *PLAN.face_model_files),
+        face_model=uncounted(face_model_option),
         fingerprint=lambda wildcards: stage_fingerprint(f"predict.{PLAN.predictor(wildcards.system)}"),
     shell:
-        "python -m facerecon predict now --system {params.predictor} {params.options} --benchmark {input.benchmark}"
-        " --out {output} 2>&1 | tee {log}"
+        "python -m facerecon predict now --system {params.predictor} {params.options} {params.face_model}"
+        " --benchmark {input.benchmark} --out {output} 2>&1 | tee {log}"
 
 
 # One process of one thread for each core.

@@ -27,6 +27,7 @@ rule landmarks:
         manifest="results/datasets/{dataset}/manifest.csv",
         detector=weights(PLAN.network_weights("detector")),
         landmarks=weights(PLAN.network_weights("landmarks")),
+        face_model=FACE_MODEL,
     output:
         "results/datasets/{dataset}/shards/{shard}/landmarks.h5",
     log:
@@ -37,12 +38,13 @@ rule landmarks:
     params:
         shard_size=lambda wildcards: PLAN.shard_size(wildcards.dataset),
         rejected=uncounted(rejection_option),
-        weights=weights_id(PLAN.network_weights("detector"), PLAN.network_weights("landmarks")),
+        weights=weights_id(PLAN.network_weights("detector"), PLAN.network_weights("landmarks"), *PLAN.face_model_files),
+        face_model=uncounted(face_model_option),
         fingerprint=stage_fingerprint("preprocess.landmarks"),
     shell:
         "python -m facerecon preprocess landmarks --manifest {input.manifest} --shard {wildcards.shard}"
         " --shard-size {params.shard_size} --detector {input.detector:q} --landmark-network {input.landmarks:q}"
-        " {params.rejected} --out {output} 2>&1 | tee {log}"
+        " {params.face_model} {params.rejected} --out {output} 2>&1 | tee {log}"
 
 
 rule masks:
@@ -50,6 +52,7 @@ rule masks:
         manifest="results/datasets/{dataset}/manifest.csv",
         landmarks="results/datasets/{dataset}/shards/{shard}/landmarks.h5",
         parsing=weights(PLAN.network_weights("parsing")),
+        face_model=FACE_MODEL,
     output:
         "results/datasets/{dataset}/shards/{shard}/masks.h5",
     log:
@@ -59,16 +62,18 @@ rule masks:
         mem_mb=1500,
     params:
         rejected=uncounted(rejection_option),
-        weights=weights_id(PLAN.network_weights("parsing")),
+        weights=weights_id(PLAN.network_weights("parsing"), *PLAN.face_model_files),
+        face_model=uncounted(face_model_option),
         fingerprint=stage_fingerprint("preprocess.parsing"),
     shell:
         "python -m facerecon preprocess parsing --manifest {input.manifest} --landmarks {input.landmarks}"
-        " --parsing-network {input.parsing:q} {params.rejected} --out {output} 2>&1 | tee {log}"
+        " --parsing-network {input.parsing:q} {params.face_model} {params.rejected} --out {output} 2>&1 | tee {log}"
 
 
 rule fit:
     input:
         landmarks="results/datasets/{dataset}/shards/{shard}/landmarks.h5",
+        face_model=FACE_MODEL,
     output:
         "results/datasets/{dataset}/shards/{shard}/fit.h5",
     log:
@@ -78,9 +83,12 @@ rule fit:
         mem_mb=1500,
     params:
         rejected=uncounted(rejection_option),
+        weights=weights_id(*PLAN.face_model_files),
+        face_model=uncounted(face_model_option),
         fingerprint=stage_fingerprint("preprocess.fit"),
     shell:
-        "python -m facerecon preprocess fit --landmarks {input.landmarks} {params.rejected} --out {output} 2>&1 | tee {log}"
+        "python -m facerecon preprocess fit --landmarks {input.landmarks} {params.face_model} {params.rejected}"
+        " --out {output} 2>&1 | tee {log}"
 
 
 rule shard:

@@ -4,7 +4,7 @@
 # The table comes with the curve of the training that its last row reports.
 rule now_eval:
     input:
-        evaluations=[f"results/evaluations/{system}.csv" for system in SETTINGS.evaluation.systems],
+        evaluations=[f"results/evaluations/{system}.csv" for system in PLAN.systems],
         curve=TRAINING_CURVES,
     output:
         "results/now_eval.csv",

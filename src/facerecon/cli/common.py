@@ -32,6 +32,12 @@ OutFolder = Annotated[
         callback=_checked_folder,
     ),
 ]
+FaceModelFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--face-model", metavar="FILE", help="Face model, HDF5 (facerecon model convert); default: the open one."
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 
 

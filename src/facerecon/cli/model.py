@@ -1,13 +1,61 @@
 """`facerecon model ...`: face models."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from facerecon.cli.common import checked_file, command, group
+from facerecon.cli.common import FaceModelFile, OutFile, checked_file, command, group
 
-app = group("Face models: build the open one, look into a file.")
+app = group("Face models: convert a published one, build the open one, look into a file, register scans.")
+
+
+OPEN = "open"
+"""What `show` calls the carried model."""
+
+
+class Format(StrEnum):
+    """Publishers' formats (docs/face_models.md)."""
+
+    bfm2009 = "bfm2009"
+    bfm2017 = "bfm2017"
+    bfm2019 = "bfm2019"
+    tddfa = "3ddfa"
+    flame = "flame"
+    facescape = "facescape"
+
+
+class ScanUnit(StrEnum):
+    """Units that scans come in."""
+
+    mm = "mm"
+    cm = "cm"
+    m = "m"
+    inch = "inch"
+    um = "um"
+
+
+@command(
+    app,
+    "convert",
+    "facerecon model convert flame generic_model.pkl landmark_embedding.npy FLAME_texture.npz --out flame.h5",
+    "facerecon model convert bfm2017 model2017-1_face12_nomouth.h5 --out bfm2017.h5",
+    "facerecon model convert bfm2017 model2017-1_bfm_nomouth.h5 --landmarks mean_picked_points.pp --out bfm2017.h5",
+)
+def convert(
+    name: Annotated[Format, typer.Argument(metavar="FORMAT", help=f"One of: {', '.join(Format)}.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="The publisher's files, in any order.")],
+    out: OutFile,
+    landmarks: Annotated[
+        Path | None,
+        typer.Option(help="7 or 68 landmarks on the mean face (.pp, .npy, .txt), mm, in the frame of `show --mean`."),
+    ] = None,
+) -> None:
+    """Turn a published face model's files into one HDF5 file that every command takes as --face-model."""
+    from facerecon.morphable.completion import convert_files
+
+    convert_files(name.value, files, out, landmarks)
 
 
 @command(
@@ -25,9 +73,60 @@ def build_open(
     build_open_face(model_out, head_out)
 
 
-@command(app, "show", "facerecon model show open_face.h5")
-def show(file: Annotated[Path, typer.Argument(metavar="FILE", help="Face model, HDF5.")]) -> None:
-    """Print what a face model file holds."""
-    from facerecon.morphable.storage import describe
+@command(
+    app,
+    "show",
+    "facerecon model show flame.h5",
+    "facerecon model show flame.h5 --out flame.png",
+    "facerecon model show open --out open_face.png",
+)
+def show(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Face model, HDF5; `open` is the carried one.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Picture to write, .png or .jpg.", callback=checked_file)
+    ] = None,
+    mean: Annotated[
+        Path | None,
+        typer.Option(help="Mean face to write, .ply, mm from the publisher's origin.", callback=checked_file),
+    ] = None,
+) -> None:
+    """Print what a face model file holds, and draw it: mean face, components, UV chart, landmarks, regions."""
+    from facerecon.morphable.storage import CARRIED_PATH, describe, load_face_model
 
-    print(describe(file))
+    path = CARRIED_PATH if file == OPEN else Path(file)
+    print(describe(path))
+    if out is not None:
+        from facerecon.report.face_model_sheet import write_model_sheet
+
+        write_model_sheet(load_face_model(path), out)
+    if mean is not None:
+        from facerecon.morphable.storage import write_mean_face
+
+        write_mean_face(path, mean)
+
+
+@command(
+    app,
+    "register",
+    "facerecon model register scan.obj --landmarks scan_picked_points.pp --out registered.ply",
+    "facerecon model register scan.ply --unit m --landmarks scan.npy --face-model flame.h5 --out registered.obj",
+)
+def register(
+    scan: Annotated[Path, typer.Argument(metavar="SCAN", help="Mesh of a face, .obj or .ply.")],
+    landmarks: Annotated[Path, typer.Option(help="Its 7 (NoW) or 68 (iBUG) landmarks, .pp, .npy or .txt.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            help="Mesh to write, .obj or .ply; .npz and .png of its name come with it.",
+            callback=checked_file,
+        ),
+    ],
+    face_model: FaceModelFile = None,
+    unit: Annotated[ScanUnit, typer.Option(help="Unit of the scan and its landmarks.")] = ScanUnit.mm,
+) -> None:
+    """Lay a face model's mesh onto a scan: the scan in the model's topology, its distances, and a picture of them."""
+    from facerecon.morphable.storage import load_face_model
+    from facerecon.preprocess.scan_registration import register_file
+
+    register_file(scan, landmarks, load_face_model(face_model), out, unit.value)

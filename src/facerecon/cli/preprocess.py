@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from facerecon.cli.common import OutFile, command, group
+from facerecon.cli.common import FaceModelFile, OutFile, command, group
 from facerecon.networks import CARRIED
 
 app = group("From photographs to shards: landmarks, parsing, fit, shard.")
@@ -32,6 +32,7 @@ def landmarks(
     shard_size: Annotated[int, typer.Option(min=1, help="Rows in a shard.")] = 150,
     detector: Annotated[str, typer.Option(metavar="FILE", help="Detector weights.")] = CARRIED,
     landmark_network: Annotated[str, typer.Option(metavar="FILE", help="Landmark weights.")] = CARRIED,
+    face_model: FaceModelFile = None,
     max_rejected_fraction: MaxRejected = 0.25,
 ) -> None:
     """Find the face and its 68 landmarks in each photograph of a shard."""
@@ -39,7 +40,15 @@ def landmarks(
     from facerecon.preprocess.landmarks import run
 
     weights = {"detector": weights_file("detector", detector), "landmarks": weights_file("landmarks", landmark_network)}
-    run(manifest, shard, shard_size, out, weights=weights, max_rejected_fraction=max_rejected_fraction)
+    run(
+        manifest,
+        shard,
+        shard_size,
+        out,
+        weights=weights,
+        max_rejected_fraction=max_rejected_fraction,
+        face_model=face_model,
+    )
 
 
 @command(app, "parsing", "facerecon preprocess parsing --manifest manifest.csv --landmarks landmarks.h5 --out masks.h5")
@@ -48,6 +57,7 @@ def parsing(
     landmarks: Landmarks,
     out: OutFile,
     parsing_network: Annotated[str, typer.Option(metavar="FILE", help="Parsing weights.")] = CARRIED,
+    face_model: FaceModelFile = None,
     max_rejected_fraction: MaxRejected = 0.25,
 ) -> None:
     """Label every pixel of each standard crop with one of 19 classes."""
@@ -55,15 +65,24 @@ def parsing(
     from facerecon.preprocess.parsing import run
 
     weights = {"parsing": weights_file("parsing", parsing_network)}
-    run(manifest, landmarks, out, weights=weights, max_rejected_fraction=max_rejected_fraction)
+    run(
+        manifest,
+        landmarks,
+        out,
+        weights=weights,
+        max_rejected_fraction=max_rejected_fraction,
+        face_model=face_model,
+    )
 
 
 @command(app, "fit", "facerecon preprocess fit --landmarks landmarks.h5 --out fit.h5")
-def fit(landmarks: Landmarks, out: OutFile, max_rejected_fraction: MaxRejected = 0.25) -> None:
+def fit(
+    landmarks: Landmarks, out: OutFile, face_model: FaceModelFile = None, max_rejected_fraction: MaxRejected = 0.25
+) -> None:
     """Fit the face model to the landmarks of each photograph."""
     from facerecon.preprocess.fit import run
 
-    run(landmarks, out, max_rejected_fraction=max_rejected_fraction)
+    run(landmarks, out, face_model=face_model, max_rejected_fraction=max_rejected_fraction)
 
 
 @command(

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from facerecon.cli.common import command
+from facerecon.cli.common import FaceModelFile, command
 from facerecon.errors import InputError
+from facerecon.networks import CARRIED
 
 
 def register(app: typer.Typer) -> None:
@@ -18,6 +19,7 @@ def register(app: typer.Typer) -> None:
         "facerecon reconstruct portrait.jpg --out faces",
         "facerecon reconstruct holiday/*.jpg --out faces --texture-size 1024",
         "facerecon reconstruct group.jpg --out faces --box 410,120,180,220",
+        "facerecon reconstruct portrait.jpg --out faces --face-model flame.h5 --weights run/model.safetensors",
     )
     def reconstruct(
         photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", help="Photographs, JPEG or PNG.")],
@@ -26,15 +28,21 @@ def register(app: typer.Typer) -> None:
         box: Annotated[
             str | None, typer.Option(metavar="X,Y,W,H", help="Where the face is, pixels; default: detected.")
         ] = None,
+        face_model: FaceModelFile = None,
+        weights: Annotated[
+            str, typer.Option(metavar="FILE", help="Weights of amplitude_phase, trained with that face model.")
+        ] = CARRIED,
     ) -> None:
         """Turn photographs into textured 3D faces: a folder each with mesh, texture, albedo, overlay and numbers.
 
         A photograph that cannot be used is named on stderr, the others go on, and the exit status is 2.
         """
         given_box = _parse_box(box)
+        from facerecon.networks.weights import weights_file
         from facerecon.reconstruct import reconstruct_photos
 
-        if reconstruct_photos(photos, out, texture_size=texture_size, box=given_box):
+        chosen = {"amplitude_phase": weights_file("amplitude_phase", weights)}
+        if reconstruct_photos(photos, out, chosen, face_model, texture_size=texture_size, box=given_box):
             raise typer.Exit(2)
 
 

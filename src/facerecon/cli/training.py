@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from facerecon.cli.common import OutFolder, command, group
+from facerecon.cli.common import FaceModelFile, OutFolder, command, group
 from facerecon.errors import InputError
 from facerecon.networks import CARRIED
 
@@ -56,6 +56,7 @@ def train(
     settings: Annotated[
         str, typer.Option(metavar="FILE", help="YAML file with sections training and task, or JSON text of them.")
     ] = "{}",
+    face_model: FaceModelFile = None,
     max_seconds_per_call: Annotated[
         float | None,
         typer.Option(min=0, help="Stop with a checkpoint after this long (status 75), to be called again."),
@@ -75,6 +76,7 @@ def train(
         data,
         out,
         max_seconds_per_call=max_seconds_per_call or 0.0,
+        face_model=face_model,
         checkpoint_seconds=checkpoint_seconds,
         prefetch=prefetch,
     )
@@ -95,6 +97,7 @@ def predict_now(
     weights: Annotated[str, typer.Option(metavar="FILE", help="Weights, of a system that has any.")] = CARRIED,
     detector: Annotated[str, typer.Option(metavar="FILE", help="Detector weights, for such a system.")] = CARRIED,
     landmark_network: Annotated[str, typer.Option(metavar="FILE", help="Landmark weights, likewise.")] = CARRIED,
+    face_model: FaceModelFile = None,
 ) -> None:
     """Write a mesh and 7 landmarks for every image of a NoW-format benchmark."""
     from facerecon.networks.weights import weights_file
@@ -106,7 +109,7 @@ def predict_now(
     if system.value in SYSTEMS:
         networks = {"detector": detector, "landmarks": landmark_network}
         finder = FaceFinder.load({name: weights_file(name, given) for name, given in networks.items()})
-    predict(system.value, weights, benchmark, out, finder=finder)
+    predict(system.value, weights, benchmark, out, face_model=face_model, finder=finder)
 
 
 def _read_settings(text: str) -> dict[str, Any] | Path:

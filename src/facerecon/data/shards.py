@@ -86,9 +86,9 @@ class ShardDataset:
 
         image (B, 224, 224, 3) uint8 sRGB; labels (B, 224, 224) uint8 parsing classes; landmarks (B, 68, 2) crop pixels;
         confidence (B, 68) in [0, 1]; crop_scale (B,) and crop_offset (B, 2): x_crop = scale * x_photo + offset;
-        identity (B, 80), expression (B, 64), rotation (B, 3) pitch, yaw, roll in rad, translation (B, 3) mm: the
-        landmark fit, but for synthetic photographs identity and expression are the truth (its projection on the face
-        model); feature (B, D) unit vectors of the recognition network. All but the first two float32.
+        identity (B, I), expression (B, E), rotation (B, 3) pitch, yaw, roll in rad, translation (B, 3) mm: the
+        landmark fit, but for synthetic photographs and the open face model identity and expression are the truth (its
+        projection on the model); feature (B, D) unit vectors of the recognition network. All but the first two float32.
         Raises InputError naming the file and image if stored bytes do not match their checksum, IndexError if an index
         is out of range.
         """

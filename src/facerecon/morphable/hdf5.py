@@ -1,4 +1,4 @@
-"""HDF5 conventions of the carried model files: checked kind and version, quantised bases, checksummed arrays."""
+"""HDF5 conventions of the model files: checked kind and version, quantised bases, checksummed arrays."""
 
 import os
 from collections.abc import Iterator
@@ -37,6 +37,16 @@ def open_kind(path: str | os.PathLike, kind: str, schema_version: int) -> Iterat
         raise damaged from error
 
 
+def read_kind(path: str | os.PathLike) -> str | None:
+    """The attribute `kind` of an HDF5 file; None if it has none, or is missing or no HDF5 file."""
+    try:
+        with h5py.File(path, "r") as file:
+            kind = file.attrs.get("kind")
+    except OSError:
+        return None
+    return kind if isinstance(kind, str) else None
+
+
 def quantise(values: np.ndarray, step: float | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Int16 steps (n, ...) and scales (n,) float32 with values (n, ...) = steps * scale, rounded to the nearest.
 
@@ -59,9 +69,12 @@ def dequantise(steps: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return steps * _beside(scale, steps)
 
 
-def write_array(file: h5py.File, name: str, array: np.ndarray) -> None:
-    """Write an array compressed and with a checksum."""
-    file.create_dataset(name, data=array, compression="gzip", compression_opts=9, shuffle=True, fletcher32=True)
+def write_array(file: h5py.File, name: str, array: np.ndarray, level: int = 9) -> None:
+    """Write an array compressed and with a checksum; an empty one with neither. level: of compression, 1 to 9."""
+    if array.size == 0:
+        file.create_dataset(name, data=array)
+        return
+    file.create_dataset(name, data=array, compression="gzip", compression_opts=level, shuffle=True, fletcher32=True)
 
 
 def _beside(scale: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -1,12 +1,13 @@
-"""Linear face model: identity, expression and albedo bases on one mesh."""
+"""The open face model: identity, expression and albedo bases on one mesh, subdivided from a coarse one."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sparse
-import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
+from facerecon.morphable.face_model import FaceModel
 from facerecon.morphable.topology import Topology
 
 
@@ -27,18 +28,17 @@ class CoarseModel:
     landmark_operator: sparse.csr_matrix
 
 
-class LinearFaceModel(nn.Module):
-    """Face model whose vertices and albedo are linear in standard normal coefficients.
+class LinearFaceModel(FaceModel):
+    """The open face model: vertices and albedo are linear in standard normal coefficients, and it mirrors exactly.
 
-    Buffers, float32: mean (V, 3), identity_basis (80, V, 3) and expression_basis (64, V, 3) in mm in the head frame (y
-    up, z out of the face, +x the subject's left, origin at the mean face's mean landmark); albedo_mean (V, 3) and
-    albedo_basis (80, V, 3) linear RGB. Neutral is expression 0. `identity_signs`, `expression_signs` and `albedo_signs`
-    mirror a face: the mirror image of decode(c) is decode(c * signs).
-    topology: the mesh; level: subdivision level; sha256: of the model file; coarse: the control mesh's model.
+    80 identity, 64 expression and 80 albedo coefficients. Buffers besides those of every model: `identity_signs`,
+    `expression_signs` and `albedo_signs`, which mirror a face: the mirror image of decode(c) is decode(c * signs).
+    level: subdivision level; coarse: the control mesh's model.
     """
 
     def __init__(
         self,
+        name: str,
         topology: Topology,
         level: int,
         sha256: str,
@@ -48,34 +48,12 @@ class LinearFaceModel(nn.Module):
         signs: tuple[np.ndarray, np.ndarray, np.ndarray],
     ):
         """shape: mean, identity and expression bases; albedo: mean and basis; signs: of the three bases in order."""
-        super().__init__()
-        self.topology, self.level, self.sha256, self.coarse = topology, level, sha256, coarse
-
-        def keep(name: str, array: np.ndarray) -> None:
-            tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-            self.register_buffer(name, tensor, persistent=False)
-
-        for name, array in zip(("mean", "identity_basis", "expression_basis"), shape, strict=True):
-            keep(name, array)
-        for name, array in zip(("albedo_mean", "albedo_basis"), albedo, strict=True):
-            keep(name, array)
-        for name, array in zip(("identity_signs", "expression_signs", "albedo_signs"), signs, strict=True):
-            keep(name, array)
-        self.register_buffer("triangles", torch.from_numpy(topology.triangles.astype(np.int64)), persistent=False)
-        landmark_vertices = torch.from_numpy(topology.landmark_vertices.astype(np.int64))
-        self.register_buffer("landmark_vertices", landmark_vertices, persistent=False)
-        keep("landmark_weights", topology.landmark_barycentric)
+        super().__init__(name, topology, level, sha256, shape, albedo, (np.diag(signs[0]), np.diag(signs[1])))
+        self.coarse = coarse
+        for buffer, array in zip(("identity_signs", "expression_signs", "albedo_signs"), signs, strict=True):
+            self._keep(buffer, array)
         self._identity_projection = _least_squares(coarse.identity)
         self._expression_projection = _least_squares(coarse.expression)
-
-    @property
-    def dimensions(self) -> dict[str, int]:
-        """Numbers of coefficients: identity, expression, albedo."""
-        return {
-            "identity": len(self.identity_basis),
-            "expression": len(self.expression_basis),
-            "albedo": len(self.albedo_basis),
-        }
 
     @property
     def landmark_operator(self) -> sparse.csr_matrix:
@@ -99,16 +77,13 @@ class LinearFaceModel(nn.Module):
 
     def decode(self, identity: Tensor, expression: Tensor) -> Tensor:
         """Vertices (B, V, 3), mm in the head frame, of coefficients identity (B, 80) and expression (B, 64)."""
-        offsets = identity @ self.identity_basis.flatten(1) + expression @ self.expression_basis.flatten(1)
-        return self.mean + offsets.unflatten(-1, (-1, 3))
+        return self._add_offsets(identity, expression)
 
-    def decode_albedo(self, albedo: Tensor) -> Tensor:
-        """Albedo (B, V, 3), linear RGB and not clamped, of coefficients (B, 80)."""
-        return self.albedo_mean + (albedo @ self.albedo_basis.flatten(1)).unflatten(-1, (-1, 3))
-
-    def landmarks(self, vertices: Tensor) -> Tensor:
-        """The 68 landmarks (B, 68, 3) on the surface of vertices (B, V, 3), in the vertices' unit and frame."""
-        return (vertices[:, self.landmark_vertices] * self.landmark_weights[..., None]).sum(-2)
+    def linearise_landmarks(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """As every model's, of the coarse mesh: the same at every level of detail."""
+        shape = np.concatenate([self.coarse_mean[None], self.coarse_identity, self.coarse_expression])
+        rows = np.stack([self.landmark_operator @ part for part in shape.astype(np.float64)])
+        return rows[0], np.ascontiguousarray(rows[1:].transpose(1, 2, 0))
 
     def project_identity(self, vertices: np.ndarray) -> np.ndarray:
         """Identity coefficients (..., 80), least squares, of neutral coarse vertices (..., Vc, 3), mm head frame."""

@@ -2,71 +2,65 @@
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
-from facerecon.morphable.source_model import SourceModel
+from facerecon.morphable.face_model import FaceModel
+from facerecon.morphable.source_model import ConvertedModel
 
 JAW_UNIT = 0.1
 """Radians (5.7 degrees) that the jaw turns for one unit of an expression vector's last three entries."""
 JAW = "jaw"
+TURN_MIRROR = (1.0, -1.0, -1.0)
+"""What mirroring in x = 0 does to the entries of a rotation vector."""
+
+_SLOPE_STEP = 0.05  # of the jaw's entries, to either side, for its slopes: 0.3 degrees
 
 
-class SkinnedFaceModel(nn.Module):
-    """Model of V vertices, I identity and E expression components, and J joints, the first of which stays at rest.
+class SkinnedFaceModel(FaceModel):
+    """Model of V vertices, I identity and E' expression components, and J joints, the first of which stays at rest.
 
-    Buffers: mean (V, 3), identity_basis (I, V, 3), expression_basis (E, V, 3) mm in the head frame (y up, z out of the
-    face, +x the subject's left); joint_regressor (J, V), skinning_weights (V, J), pose_correctives (9 (J - 1), V, 3)
-    mm; albedo_mean (V, 3) and albedo_basis (A, V, 3) linear RGB, with A = 0 and gray where the source has none;
-    triangles (F, 3). source: the arrays that it was made of.
+    Expression coefficients are E = E' + 3: the last three turn the jaw (`decode`).
+    Buffers besides those of every model: joint_regressor (J, V), skinning_weights (V, J), pose_correctives
+    (9 (J - 1), V, 3) mm. identity_basis and expression_basis hold at rest.
     """
 
-    def __init__(self, source: SourceModel):
-        """Raises ValueError if the source has no skinning with a joint "jaw", or is bilinear."""
-        super().__init__()
-        if source.skinning is None or JAW not in source.skinning.joint_names[1:]:
+    def __init__(self, model: ConvertedModel, sha256: str = ""):
+        """Raises ValueError if the model has no skinning with a joint "jaw", or is bilinear."""
+        source, skinning = model.source, model.source.skinning
+        if skinning is None or JAW not in skinning.joint_names[1:]:
             raise ValueError(f"{source.name} has no jaw joint")
         if source.interaction is not None:
             raise ValueError(f"{source.name} is bilinear")
-        self.source = source
-        self.joint_names = source.skinning.joint_names
-        self._parents = [int(parent) for parent in source.skinning.parents]
-        self._jaw = self.joint_names.index(JAW) - 1
-        count = len(source.mean)
-
-        def keep(name: str, array: np.ndarray, dtype: type = np.float32) -> None:
-            self.register_buffer(name, torch.from_numpy(np.array(array, dtype=dtype)), persistent=False)
-
-        correctives, albedo_mean = source.skinning.pose_correctives, source.albedo_mean
-        keep("mean", source.mean)
-        keep("identity_basis", source.identity)
-        keep("expression_basis", source.expression)
-        keep("joint_regressor", source.skinning.joint_regressor)
-        keep("skinning_weights", source.skinning.weights)
-        keep(
-            "pose_correctives", np.zeros((9 * len(self._parents) - 9, count, 3)) if correctives is None else correctives
+        components = len(source.expression)
+        expression_mirror = np.zeros((components + 3, components + 3), np.float32)
+        expression_mirror[:components, :components] = model.expression_mirror
+        expression_mirror[components:, components:] = np.diag(TURN_MIRROR)
+        super().__init__(
+            source.name,
+            model.topology,
+            1,
+            sha256,
+            (source.mean, source.identity, source.expression),
+            (source.albedo_mean, source.albedo),
+            (model.identity_mirror, expression_mirror),
         )
-        keep("albedo_mean", np.full((count, 3), 0.5) if albedo_mean is None else albedo_mean)
-        keep("albedo_basis", np.zeros((0, count, 3)) if source.albedo is None else source.albedo)
-        keep("triangles", source.triangles, np.int64)
-        if source.landmark_triangles is not None:
-            keep("landmark_vertices", source.triangles[source.landmark_triangles], np.int64)
-            keep("landmark_weights", source.landmark_barycentric)
-
-    @property
-    def dimensions(self) -> dict[str, int]:
-        """Numbers of coefficients: identity, expression (the jaw's three included), albedo."""
-        return {
-            "identity": len(self.identity_basis),
-            "expression": len(self.expression_basis) + 3,
-            "albedo": len(self.albedo_basis),
-        }
+        self.joint_names = skinning.joint_names
+        self._parents = [int(parent) for parent in skinning.parents]
+        self._jaw = self.joint_names.index(JAW) - 1
+        self._keep("joint_regressor", skinning.joint_regressor)
+        self._keep("skinning_weights", skinning.weights)
+        correctives = skinning.pose_correctives
+        if correctives is None:
+            correctives = np.zeros((9 * len(self._parents) - 9, len(source.mean), 3))
+        self._keep("pose_correctives", correctives)
 
     def decode(self, identity: Tensor, expression: Tensor, pose: Tensor | None = None) -> Tensor:
         """Vertices (B, V, 3), mm in the head frame.
 
-        identity: (B, I). expression: (B, E), or (B, E + 3) with the jaw's rotation vector in units of JAW_UNIT at the
-        end, which is added to the pose's. pose: (B, J - 1, 3) rotation vectors, radians, of the joints after the root
-        in the order of `joint_names` (FLAME: neck, jaw, left eye, right eye), each relative to its parent; None is
+        identity: (B, I). expression: (B, E') alone, or (B, E) with the jaw's rotation vector in units of JAW_UNIT at
+        the end, which is added to the pose's. pose: (B, J - 1, 3) rotation vectors, radians, of the joints after the
+        root in the order of `joint_names` (FLAME: neck, jaw, left eye, right eye), each relative to its parent; None is
         rest. The head's own rotation is the camera's. Raises ValueError for other shapes.
         """
         batch, components = len(identity), len(self.expression_basis)
@@ -85,9 +79,19 @@ class SkinnedFaceModel(nn.Module):
         return self.turn_joints(shaped, rotation_matrices(turns))
 
     def compute_shape(self, identity: Tensor, expression: Tensor) -> Tensor:
-        """Vertices (B, V, 3) at rest of coefficients identity (B, I) and expression (B, E)."""
-        offsets = identity @ self.identity_basis.flatten(1) + expression @ self.expression_basis.flatten(1)
-        return self.mean + offsets.unflatten(-1, (-1, 3))
+        """Vertices (B, V, 3) at rest of coefficients identity (B, I) and expression (B, E')."""
+        return self._add_offsets(identity, expression)
+
+    @torch.no_grad()
+    def linearise_landmarks(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """As every model's; the last three columns are the slopes at rest by the jaw's rotation vector."""
+        mean, components = super().linearise_landmarks()
+        turns = _SLOPE_STEP * torch.cat([torch.eye(3), -torch.eye(3)]).to(self.mean)
+        rest = self.mean.new_zeros(6, len(self.identity_basis) + len(self.expression_basis))
+        expression = torch.cat([rest[:, len(self.identity_basis) :], turns], dim=1)
+        there, back = self.landmarks(self.decode(rest[:, : len(self.identity_basis)], expression)).double().split(3)
+        slopes = ((there - back) / (2 * _SLOPE_STEP)).permute(1, 2, 0)
+        return mean, np.concatenate([components, slopes.numpy(force=True)], axis=2)
 
     def turn_joints(self, shaped: Tensor, rotations: Tensor) -> Tensor:
         """Vertices (B, V, 3) at rest, turned by the rotations (B, J - 1, 3, 3) of the joints after the root."""
@@ -106,16 +110,6 @@ class SkinnedFaceModel(nn.Module):
         shift = place - (turn @ joints[..., None])[..., 0]
         blended = torch.einsum("vj,bjxy->bvxy", self.skinning_weights, turn)
         return (blended @ posed[..., None])[..., 0] + self.skinning_weights @ shift
-
-    def decode_albedo(self, albedo: Tensor) -> Tensor:
-        """Albedo (B, V, 3), linear RGB and not clamped, of coefficients (B, A)."""
-        return self.albedo_mean + (albedo @ self.albedo_basis.flatten(1)).unflatten(-1, (-1, 3))
-
-    def landmarks(self, vertices: Tensor) -> Tensor:
-        """The 68 landmarks (B, 68, 3) of vertices (B, V, 3); ValueError if the model has none."""
-        if self.source.landmark_triangles is None:
-            raise ValueError(f"{self.source.name} has no landmarks")
-        return (vertices[:, self.landmark_vertices] * self.landmark_weights[..., None]).sum(-2)
 
 
 def rotation_matrices(vectors: Tensor) -> Tensor:

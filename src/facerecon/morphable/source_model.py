@@ -1,9 +1,11 @@
-"""What a reader of a published face model yields: plain numpy arrays in this library's units and frame."""
+"""Published face models as plain numpy arrays in this library's units and frame: as read, and completed."""
 
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from facerecon.morphable.topology import Topology
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class SourceModel:
     interaction: (I, E, V, 3) float32 mm or None: what a bilinear model adds to the linear sum, for each product of an
         identity and an expression coefficient.
     sources: name of each file read -> SHA-256.
+    origin: (3,) mm, where this model's origin lies seen from the publisher's.
     """
 
     name: str
@@ -76,6 +79,7 @@ class SourceModel:
     skinning: Skinning | None = None
     interaction: NDArray[np.float32] | None = None
     sources: dict[str, str] = field(default_factory=dict)
+    origin: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
 
     def decode(self, identity: NDArray, expression: NDArray) -> NDArray[np.float64]:
         """Unposed vertices (V, 3), mm, of coefficients identity (I,) and expression (E,)."""
@@ -105,4 +109,35 @@ class SourceModel:
             self, landmark_triangles=triangles, landmark_barycentric=np.asarray(barycentric, dtype=np.float32)
         )
         mean = self.mean.astype(np.float64)
-        return replace(placed, mean=(mean - placed.landmarks(mean).mean(0)).astype(np.float32))
+        moved = placed.landmarks(mean).mean(0)
+        return replace(placed, mean=(mean - moved).astype(np.float32), origin=self.origin + moved)
+
+
+@dataclass(frozen=True)
+class ConvertedModel:
+    """A published model with all that this library needs of one: what is stored, and what face models are made of.
+
+    source: with landmarks, uv and albedo. mirror: (V,) int64 id of the vertex nearest to each one's mirror image.
+    regions: name -> (V,) bool, the names of topology.REGIONS; a vertex is in one at most.
+    identity_mirror: (I, I), expression_mirror: (E, E) float32: the coefficients c of a mirrored face are about c @ it.
+    completed: part (landmarks, uv, albedo, mirror, regions) -> where it comes from, in words.
+    """
+
+    source: SourceModel
+    mirror: NDArray[np.int64]
+    regions: dict[str, NDArray[np.bool_]]
+    identity_mirror: NDArray[np.float32]
+    expression_mirror: NDArray[np.float32]
+    completed: dict[str, str]
+
+    @property
+    def topology(self) -> Topology:
+        """The mesh."""
+        return Topology(
+            triangles=self.source.triangles,
+            uv=self.source.uv,
+            mirror=self.mirror,
+            landmark_triangles=self.source.landmark_triangles,
+            landmark_barycentric=self.source.landmark_barycentric,
+            regions=self.regions,
+        )

@@ -1,4 +1,8 @@
-"""Face-model files: HDF5 of kind "linear_face_model" with a schema version; bases as int16, a scale a component."""
+"""Face-model files, and loading any of them by its kind.
+
+The open model's: HDF5 of kind "linear_face_model" with a schema version; bases as int16, a scale a component. Those of
+converted models are `model_files`'.
+"""
 
 import os
 from dataclasses import dataclass
@@ -11,8 +15,13 @@ import scipy.sparse as sparse
 
 from facerecon.artefacts import atomic_file, sha256_file
 from facerecon.errors import InputError
-from facerecon.morphable.hdf5 import dequantise, open_kind, quantise, write_array
+from facerecon.geometry.ply_files import write_ply
+from facerecon.morphable.face_model import FaceModel
+from facerecon.morphable.hdf5 import dequantise, open_kind, quantise, read_kind, write_array
 from facerecon.morphable.linear import CoarseModel, LinearFaceModel
+from facerecon.morphable.model_files import CONVERTED_KIND, describe_converted_model, read_converted_model
+from facerecon.morphable.published import PublishedFaceModel
+from facerecon.morphable.skinned import SkinnedFaceModel
 from facerecon.morphable.subdivision import SubdividedMesh, interpolate_once, subdivide
 from facerecon.morphable.topology import REGIONS, Topology
 
@@ -43,11 +52,22 @@ class StoredModel:
     topologies: dict[int, Topology]
 
 
-def load_face_model(path: str | os.PathLike | None = None, level: int = 1) -> LinearFaceModel:
-    """Face model at a subdivision level: 1 for training, 2 for fine meshes. `None` reads the carried open model.
+def load_face_model(path: str | os.PathLike | None = None, level: int = 1) -> FaceModel:
+    """The face model of a file, whatever its kind; `None` means the carried open model.
 
+    level: subdivision level of the open model, 1 for training, 2 for fine meshes. A converted model has one level only,
+    its publisher's mesh, and is given as it is.
     Raises InputError if the file is missing, damaged, of another kind or version, or has no such level.
     """
+    path = CARRIED_PATH if path is None else Path(path)
+    if _kind(path) != CONVERTED_KIND:
+        return load_open_model(path, level)
+    model, sha256 = read_converted_model(path), face_model_sha256(path)
+    return (PublishedFaceModel if model.source.skinning is None else SkinnedFaceModel)(model, sha256)
+
+
+def load_open_model(path: str | os.PathLike | None = None, level: int = 1) -> LinearFaceModel:
+    """The open face model alone, with its coarse mesh; otherwise as `load_face_model`."""
     if level not in LEVELS:
         raise InputError(f"face models have the levels {LEVELS}, not {level}")
     path = CARRIED_PATH if path is None else Path(path)
@@ -71,6 +91,7 @@ def load_face_model(path: str | os.PathLike | None = None, level: int = 1) -> Li
         landmark_operator=_landmark_operator(stored.topologies[2], meshes[2]),
     )
     return LinearFaceModel(
+        name=stored.name,
         topology=stored.topologies[level],
         level=level,
         sha256=face_model_sha256(path),
@@ -85,27 +106,64 @@ def face_model_sha256(path: str | os.PathLike | None = None) -> str:
     """SHA-256 of a face-model file, by which trained weights name the model that they belong to."""
     path = CARRIED_PATH if path is None else Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such face-model file")
+        raise InputError(f"{path}: no such face-model file; name another")
     return _sha256_of_version(path, path.stat().st_mtime_ns, path.stat().st_size)
 
 
 def describe(path: str | os.PathLike) -> str:
     """A few lines about a face-model file. Raises InputError as `load_face_model`."""
-    stored = read_face_model(Path(path))
-    lines = [
-        f"{path}: {stored.name}",
-        f"kind {KIND}, schema version {SCHEMA_VERSION}, SHA-256 {face_model_sha256(path)}",
-        f"coarse mesh: {len(stored.mean)} vertices, {len(stored.quads)} quads",
-    ]
+    kind = _kind(path)
+    if kind == CONVERTED_KIND:
+        model = read_converted_model(path)
+        name, mean, lines = model.source.name, model.source.mean, describe_converted_model(model)
+    else:
+        stored = read_face_model(Path(path))
+        name, mean, lines = stored.name, stored.mean, _describe_stored(stored)
+    extent = zip("xyz", mean.min(0), mean.max(0), strict=True)
+    return "\n".join(
+        [
+            f"{path}: {name}",
+            f"kind {kind}, SHA-256 {face_model_sha256(path)}",
+            *lines,
+            "mean face, mm: " + ", ".join(f"{axis} {low:.1f} to {high:.1f}" for axis, low, high in extent),
+        ]
+    )
+
+
+def write_mean_face(path: str | os.PathLike, out: str | os.PathLike) -> None:
+    """Write a face model's mean face as .ply, mm; with its publisher's origin, where it is a converted model's.
+
+    Raises InputError as `load_face_model`, and if `out` is no .ply file's name.
+    """
+    if Path(out).suffix.lower() != ".ply":
+        raise InputError(f"{out}: name a .ply file for the mean face")
+    if _kind(path) == CONVERTED_KIND:
+        source = read_converted_model(path).source
+        vertices, triangles = source.mean + source.origin, source.triangles
+    else:
+        model = load_open_model(path, level=2)
+        vertices, triangles = model.mean.numpy(), model.topology.triangles
+    with atomic_file(out) as temporary:
+        write_ply(temporary, vertices, triangles)
+
+
+def _kind(path: str | os.PathLike) -> str:
+    """Kind of a face-model file; InputError for a missing file and for what is no HDF5 file with a kind."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such face-model file; `facerecon model convert` writes those of published models")
+    kind = read_kind(path)
+    if kind is None:
+        raise InputError(
+            f"{path}: no face-model file, or damaged; convert publishers' files by `facerecon model convert`"
+        )
+    return kind
+
+
+def _describe_stored(stored: StoredModel) -> list[str]:
+    lines = [f"coarse mesh: {len(stored.mean)} vertices, {len(stored.quads)} quads"]
     for level, topology in stored.topologies.items():
         lines.append(f"level {level}: {len(topology.uv)} vertices, {len(topology.triangles)} triangles")
-    for name in BASES:
-        lines.append(f"{name}: {len(stored.bases[name])} coefficients")
-    low, high = stored.mean.min(0), stored.mean.max(0)
-    lines.append(
-        "mean face, mm: " + ", ".join(f"{axis} {a:.1f} to {b:.1f}" for axis, a, b in zip("xyz", low, high, strict=True))
-    )
-    return "\n".join(lines)
+    return lines + [f"{name}: {len(stored.bases[name])} coefficients" for name in BASES]
 
 
 def save_face_model(stored: StoredModel, path: str | os.PathLike) -> None:

@@ -20,9 +20,10 @@ class Topology:
 
     triangles: (F, 3) int32, counter-clockwise seen from outside in the head frame.
     uv: (V, 2) float32 in [0, 1], u right and v up seen from the front.
-    mirror: (V,) int64 id of each vertex's mirror image in the plane x = 0 (an involution).
+    mirror: (V,) int64 id of each vertex's mirror image in the plane x = 0 (an involution), or of the vertex nearest to
+        it where the mesh is not symmetric.
     landmark_triangles, landmark_barycentric: (68,) int64 and (68, 3) float32, the iBUG landmarks (300W-LP convention).
-    regions: name -> (V,) bool; the names of REGIONS, which part the vertices between them.
+    regions: name -> (V,) bool; the names of REGIONS. A vertex is in one at most; in the open model, in exactly one.
     landmark7_indices: the seven landmarks of the NoW protocol among the 68.
     """
 

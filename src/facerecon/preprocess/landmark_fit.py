@@ -1,4 +1,4 @@
-"""Maximum a posteriori fit of a linear face model to 68 landmarks of the standard crop.
+"""Maximum a posteriori fit of a face model, linearised, to 68 landmarks of the standard crop.
 
 Minimises over rotation, translation, identity a and expression b
 
@@ -9,11 +9,11 @@ normal under the model's prior, so the sum is twice the negative logarithm of th
 Gaussian. Only the 68 landmark rows of the basis enter, and all faces of a batch are solved together.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
-import scipy.sparse as sparse
 import torch
 from torch import Tensor
 
@@ -31,13 +31,12 @@ _FLIP = (1.0, -1.0, -1.0)
 _ERROR_PER_SIGMA = float(np.sqrt(np.pi / 2))  # mean length of a 2D Gaussian vector over its standard deviation
 
 
-class CoarseFaceModel(Protocol):
-    """What is needed of a face model (morphable.linear.LinearFaceModel): its coarse mesh, which all levels share."""
+class LinearisedLandmarks(Protocol):
+    """What is needed of a face model (morphable.face_model.FaceModel)."""
 
-    coarse_mean: np.ndarray  # (Vc, 3)
-    coarse_identity: np.ndarray  # (I, Vc, 3)
-    coarse_expression: np.ndarray  # (E, Vc, 3)
-    landmark_operator: sparse.csr_matrix  # (68, Vc)
+    dimensions: Mapping[str, int]
+
+    def linearise_landmarks(self) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,13 @@ class LandmarkBasis:
     identities: int
 
     @classmethod
-    def of(cls, model: CoarseFaceModel) -> "LandmarkBasis":
-        """The rows of a model at its landmarks: the same at every level of detail."""
-        shape = np.concatenate([model.coarse_mean[None], model.coarse_identity, model.coarse_expression])
-        rows = torch.from_numpy(np.stack([model.landmark_operator @ part for part in shape.astype(np.float64)]))
-        return cls(rows[0], rows[1:].permute(1, 2, 0).contiguous(), identities=len(model.coarse_identity))
+    def of(cls, model: LinearisedLandmarks) -> "LandmarkBasis":
+        """The rows of a model at its landmarks; for one that turns the jaw or is bilinear its slopes at the mean face.
+
+        Those of the open model are the same at every level of detail.
+        """
+        mean, components = model.linearise_landmarks()
+        return cls(torch.from_numpy(mean), torch.from_numpy(components), identities=model.dimensions["identity"])
 
     @property
     def expressions(self) -> int:

@@ -16,7 +16,7 @@ from facerecon.errors import InputError
 from facerecon.geometry.cameras import STANDARD_SIZE, head_to_camera, project_standard_crop, standard_focal
 from facerecon.geometry.crop import CropTransform
 from facerecon.geometry.rotations import euler_to_matrix
-from facerecon.morphable.linear import LinearFaceModel
+from facerecon.morphable.face_model import FaceModel
 from facerecon.morphable.parameters import FaceParameters
 from facerecon.morphable.storage import load_face_model
 from facerecon.networks.weights import weights_file
@@ -66,7 +66,7 @@ class Reconstructor:
     sha256: of the weights behind them by network, for provenance; functions that were put in have none.
     """
 
-    model: LinearFaceModel
+    model: FaceModel
     basis: LandmarkBasis
     finder: FaceFinder
     regress: RegressFace
@@ -179,7 +179,7 @@ class Reconstructor:
         )
 
 
-def load_regressor(weights: str | os.PathLike | None, model: LinearFaceModel) -> RegressFace:
+def load_regressor(weights: str | os.PathLike | None, model: FaceModel) -> RegressFace:
     """The amplitude_phase system as a function; None means the carried weights.
 
     Raises InputError if they cannot be used, or were trained for another camera than the perspective one.

@@ -24,7 +24,7 @@ from facerecon.evaluate.geometric.now_folder import CHALLENGES
 from facerecon.geometry.obj_files import write_obj
 from facerecon.morphable.linear import LinearFaceModel
 from facerecon.morphable.skin import smooth_noise
-from facerecon.morphable.storage import load_face_model
+from facerecon.morphable.storage import load_open_model
 from facerecon.progress import track
 from facerecon.provenance import provenance_record, write_folder
 from facerecon.synthesis.head_surface import HeadSurface, load_head_surface
@@ -51,7 +51,7 @@ def carried_benchmark() -> Path:
 def build_now_benchmark(path: Path, subjects: int = 20, size: int = 320, seed: int = 2026) -> str:
     """Render `subjects` people in the four challenges and store photographs, scans and landmarks; returns the hash."""
     cv2.setNumThreads(1)
-    surface, model = load_head_surface(), load_face_model()
+    surface, model = load_head_surface(), load_open_model()
     region, triangles = scan_region(surface)
     images, names, scans, landmarks = [], [], [], []
     for subject in track(range(subjects), "benchmark subjects", subjects, "subjects"):

@@ -20,7 +20,7 @@ from facerecon.data.images import encode_jpeg, encode_png
 from facerecon.errors import InputError
 from facerecon.geometry.rotations import euler_to_matrix
 from facerecon.morphable.linear import LinearFaceModel
-from facerecon.morphable.storage import load_face_model
+from facerecon.morphable.storage import load_open_model
 from facerecon.progress import Progress
 from facerecon.provenance import provenance_record, write_folder, write_hdf5
 from facerecon.synthesis.backgrounds import sample_background
@@ -211,7 +211,7 @@ def write_photographs(
     if subjects < 1 or photos_per_subject < 1 or not 64 <= size <= 1024:
         raise InputError("synthesize needs at least one subject and one photograph, and a size of 64 to 1024 pixels")
     cv2.setNumThreads(1)
-    surface, model = load_head_surface(), load_face_model()
+    surface, model = load_head_surface(), load_open_model()
     rows: list[dict[str, Any]] = []
     progress = Progress(f"photographs {Path(out).name}", subjects * photos_per_subject)
     with atomic_folder(out) as folder:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from facerecon.data.parsing_labels import mirror_labels
 from facerecon.geometry.cameras import standard_focal
-from facerecon.morphable.linear import LinearFaceModel
+from facerecon.morphable.face_model import FaceModel
 from facerecon.morphable.topology import MIRRORED_LANDMARKS
 
 
@@ -20,8 +20,8 @@ class Crop:
     """A standard crop and what preprocessing found in it.
 
     image: (S, S, 3) uint8 sRGB. labels: (S, S) uint8 parsing classes. landmarks: (68, 2) pixels. confidence: (68,).
-    rotation (3,) pitch, yaw, roll in rad, translation (3,) mm: the landmark fit's. identity (80,), expression (64,):
-    the landmark fit's, or the true ones where the shard knows them (synthetic photographs).
+    rotation (3,) pitch, yaw, roll in rad, translation (3,) mm: the landmark fit's. identity (I,), expression (E,):
+    the landmark fit's, or the true ones where the shard knows them (synthetic photographs and the open face model).
     """
 
     image: NDArray[np.uint8]
@@ -35,19 +35,22 @@ class Crop:
 
 
 @dataclass(frozen=True)
-class MirrorSigns:
-    """A mirrored face's coefficients: identity * signs (80,) and expression * signs (64,)."""
+class CoefficientMirror:
+    """A mirrored face's coefficients: identity @ matrix (I, I) and expression @ matrix (E, E).
+
+    Exact for the open face model, whose matrices hold signs alone; the nearest in the basis for others.
+    """
 
     identity: NDArray[np.float32]
     expression: NDArray[np.float32]
 
     @classmethod
-    def of(cls, model: LinearFaceModel) -> "MirrorSigns":
-        """The signs of a face model."""
-        return cls(model.identity_signs.cpu().numpy(), model.expression_signs.cpu().numpy())
+    def of(cls, model: FaceModel) -> "CoefficientMirror":
+        """The matrices of a face model."""
+        return cls(model.identity_mirror.numpy(force=True), model.expression_mirror.numpy(force=True))
 
 
-def mirror_crop(crop: Crop, signs: MirrorSigns) -> Crop:
+def mirror_crop(crop: Crop, mirror: CoefficientMirror) -> Crop:
     """The crop seen in a mirror: left and right exchanged in the picture, the labels, the landmarks and the fit."""
     size = crop.image.shape[1]
     return Crop(
@@ -55,8 +58,8 @@ def mirror_crop(crop: Crop, signs: MirrorSigns) -> Crop:
         labels=mirror_labels(crop.labels),
         landmarks=crop.landmarks[MIRRORED_LANDMARKS] * np.float32([-1, 1]) + np.float32([size, 0]),
         confidence=crop.confidence[MIRRORED_LANDMARKS],
-        identity=crop.identity * signs.identity,
-        expression=crop.expression * signs.expression,
+        identity=crop.identity @ mirror.identity,
+        expression=crop.expression @ mirror.expression,
         rotation=crop.rotation * np.float32([1, -1, -1]),
         translation=crop.translation * np.float32([-1, 1, 1]),
     )

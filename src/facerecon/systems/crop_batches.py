@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from facerecon.geometry.cameras import STANDARD_SIZE
-from facerecon.systems.augmentation import Crop, MirrorSigns, change_colours, mirror_crop, move_crop
+from facerecon.systems.augmentation import CoefficientMirror, Crop, change_colours, mirror_crop, move_crop
 
 _FULLY_INSIDE = 0.999
 
@@ -49,12 +49,12 @@ class CropBatches:
         size: int,
         regions: Mapping[int, float],
         limits: AugmentationLimits | None = None,
-        mirror: MirrorSigns | None = None,
+        mirror: CoefficientMirror | None = None,
     ):
         if STANDARD_SIZE % size:
             raise ValueError(f"size must divide {STANDARD_SIZE}, not {size}")
         if limits is not None and limits.flip and mirror is None:
-            raise ValueError("mirrored crops need the face model's mirror signs")
+            raise ValueError("mirrored crops need the face model's mirror matrices")
         self.source, self.batch_size, self.seed, self.size = source, batch_size, seed, size
         self.limits, self.mirror = limits, mirror
         self._region_weight = np.zeros(256, np.float32)

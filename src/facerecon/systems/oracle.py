@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from facerecon.errors import InputError
 from facerecon.geometry.alignment import Similarity, similarity_procrustes
 from facerecon.geometry.point_to_surface import Surface
-from facerecon.morphable.linear import LinearFaceModel
+from facerecon.morphable.face_model import FaceModel
 
 ITERATIONS = 24
 REGULARISATION = 1.0
@@ -28,7 +28,7 @@ _CONVERGED = 1e-5  # relative change of the mean squared distance
 
 @dataclass(frozen=True)
 class OracleFit:
-    """identity: (80,). vertices: (V, 3) neutral, mm, head frame. distance: root mean square over the points, mm."""
+    """identity: (I,). vertices: (V, 3) neutral, mm, head frame. distance: root mean square over the points, mm."""
 
     identity: NDArray[np.float32]
     vertices: NDArray[np.float64]
@@ -38,7 +38,7 @@ class OracleFit:
 def fit_identity(
     points: NDArray,
     landmarks: NDArray,
-    model: LinearFaceModel,
+    model: FaceModel,
     iterations: int = ITERATIONS,
     regularisation: float = REGULARISATION,
     max_points: int = MAX_POINTS,
@@ -96,7 +96,7 @@ def barycentric_weights(points: NDArray, corners: NDArray) -> NDArray[np.float64
     return np.concatenate([1.0 - weights.sum(1, keepdims=True), weights], axis=1)
 
 
-def _start(landmarks: NDArray, model: LinearFaceModel) -> Similarity:
+def _start(landmarks: NDArray, model: FaceModel) -> Similarity:
     with torch.no_grad():
         own = model.landmarks(model.mean[None])[0, list(model.topology.landmark7_indices)].double().numpy()
     return similarity_procrustes(landmarks, own, with_scale=False)

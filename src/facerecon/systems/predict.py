@@ -20,7 +20,7 @@ from facerecon.data.images import read_image
 from facerecon.errors import InputError
 from facerecon.evaluate.geometric.now_folder import CONTENT_HASH_FILE, NowImage, read_cropped_scan, read_image_list
 from facerecon.geometry.mesh_files import write_ply
-from facerecon.morphable.linear import LinearFaceModel
+from facerecon.morphable.face_model import FaceModel
 from facerecon.morphable.storage import load_face_model
 from facerecon.networks.weights import weights_file
 from facerecon.preprocess.face import FaceFinder, find_face
@@ -79,7 +79,7 @@ def predict_now(
 
 
 def _write(
-    predictions: Iterator[Predicted], count: int, folder: Path, model: LinearFaceModel, system: str
+    predictions: Iterator[Predicted], count: int, folder: Path, model: FaceModel, system: str
 ) -> list[tuple[str, str]]:
     """Write meshes and landmarks; the failures as (image, reason)."""
     failures: list[tuple[str, str]] = []
@@ -99,7 +99,7 @@ def _write(
     return failures
 
 
-def _oracle_predictions(benchmark: Path, images: list[NowImage], model: LinearFaceModel) -> Iterator[Predicted]:
+def _oracle_predictions(benchmark: Path, images: list[NowImage], model: FaceModel) -> Iterator[Predicted]:
     fits: dict[str, NDArray] = {}
     for image in images:
         if image.subject not in fits:
@@ -112,7 +112,7 @@ def _system_predictions(
     system: TrainedSystem,
     benchmark: Path,
     images: list[NowImage],
-    model: LinearFaceModel,
+    model: FaceModel,
     finder: FaceFinder,
     batch_size: int,
 ) -> Iterator[Predicted]:
@@ -136,7 +136,7 @@ def _system_predictions(
 
 
 @torch.no_grad()
-def _neutral_faces(system: TrainedSystem, crops: list[NDArray[np.uint8]], model: LinearFaceModel) -> NDArray:
+def _neutral_faces(system: TrainedSystem, crops: list[NDArray[np.uint8]], model: FaceModel) -> NDArray:
     identity = system.predict(np.stack(crops)).identity
     neutral = torch.zeros(len(identity), model.dimensions["expression"])
     return model.decode(identity, neutral).numpy()

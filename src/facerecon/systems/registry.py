@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from facerecon.morphable.linear import LinearFaceModel
+    from facerecon.morphable.face_model import FaceModel
 
 SYSTEMS = ("amplitude_phase",)
 
 
 class PredictedCoefficients(Protocol):
-    """What every system's prediction holds: identity (B, 80) of the face model."""
+    """What every system's prediction holds: identity (B, I) of the face model."""
 
     @property
     def identity(self) -> "Tensor": ...
@@ -37,7 +37,7 @@ class TrainedSystem(Protocol):
 
 
 def load_trained_system(
-    name: str, weights: str | os.PathLike | None, face_model: "LinearFaceModel"
+    name: str, weights: str | os.PathLike | None, face_model: "FaceModel"
 ) -> tuple[TrainedSystem, dict[str, Any]]:
     """The system `name` (one of SYSTEMS) with its weights (None: those carried), and their card.
 

@@ -7,11 +7,13 @@ Each trainable thing is a module with
 
     make_task(settings: dict, data: list[Path], seed: int, batch_size: int) -> TrainingTask
 
-`facerecon.systems.NAME.training` for a system, `facerecon.training.tasks.NAME` for an auxiliary network.
+`facerecon.systems.NAME.training` for a system, which also takes `face_model: Path | None`,
+`facerecon.training.tasks.NAME` for an auxiliary network.
 """
 
 import difflib
 import importlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +37,14 @@ def run_training(
     data: list[Path],
     out: Path,
     max_seconds_per_call: float = 0.0,
+    face_model: str | os.PathLike | None = None,
     **overrides: Any,
 ) -> TrainingResult:
     """Train the system or auxiliary network `name` on `data` into the folder `out`.
 
     settings: the two sections, or a YAML file of them. data: what the task reads (shards of preprocessed photographs
     for a system, folders of synthetic photographs for an auxiliary network). max_seconds_per_call: as in `train`.
+    face_model: file of the model that a system's coefficients belong to, the shards' own; None is the open one.
     overrides: training settings that take precedence, such as steps or seed; None leaves the setting.
     Raises InputError for unknown names and keys, values out of range, missing data, and a diverging run.
     """
@@ -54,9 +58,14 @@ def run_training(
     missing = [path for path in map(Path, data) if not path.exists()]
     if missing or not data:
         raise InputError(f"{missing[0] if missing else 'no data'}: training {name} needs existing files or folders")
+    module, own = _task_module(name), {}
+    if face_model is not None:
+        if name not in SYSTEMS:
+            raise InputError(f"{face_model}: {name} is trained without a face model; leave it out")
+        own["face_model"] = Path(face_model)
     try:
-        task = _task_module(name).make_task(
-            sections["task"], [Path(path) for path in data], seed=training.seed, batch_size=training.batch_size
+        task = module.make_task(
+            sections["task"], [Path(path) for path in data], seed=training.seed, batch_size=training.batch_size, **own
         )
     except ValidationError as error:
         raise InputError(f"task settings of {name}: {describe_validation_error(error)}") from None

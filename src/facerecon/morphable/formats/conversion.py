@@ -112,6 +112,7 @@ def assemble(
         skinning=skinning,
         interaction=None if interaction is None else vertices_last(interaction),
         sources=sources,
+        origin=mean.mean(0),
     )
     return model if landmarks is None else model.with_landmarks(*landmarks)
 

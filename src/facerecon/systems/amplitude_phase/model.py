@@ -1,7 +1,7 @@
 """amplitude_phase at inference: a network from crops to coefficients, and the face they stand for.
 
 The standard crop (facerecon.geometry.crop) at the backbone's resolution goes in; identity, expression, albedo, pose and
-white light come out; the linear face model, the camera of the crop and Lambertian shading make the face (eq. 1 to 3).
+white light come out; the face model, the camera of the crop and Lambertian shading make the face (eq. 1 to 3).
 """
 
 import copy
@@ -24,7 +24,7 @@ from facerecon.geometry.cameras import (
 from facerecon.geometry.normals import vertex_normals
 from facerecon.geometry.rotations import euler_to_matrix
 from facerecon.geometry.spherical_harmonics import SH_CONSTANTS
-from facerecon.morphable.linear import LinearFaceModel
+from facerecon.morphable.face_model import FaceModel
 from facerecon.morphable.parameters import FaceParameters
 from facerecon.networks.backbones import backbone_input_size, build_backbone
 from facerecon.networks.weights import carried_weights, load_weights
@@ -97,9 +97,7 @@ class FaceDecoder:
     Differentiable; runs where the face model lies.
     """
 
-    def __init__(
-        self, face_model: LinearFaceModel, size: int, camera: str = "perspective", renderer: str | None = None
-    ):
+    def __init__(self, face_model: FaceModel, size: int, camera: str = "perspective", renderer: str | None = None):
         self.face_model, self.size, self.camera, self.renderer = face_model, size, camera, renderer
         triangles = np.asarray(face_model.topology.triangles)
         self.triangles = torch.as_tensor(triangles, dtype=torch.int32, device=face_model.mean.device)
@@ -142,7 +140,7 @@ class FaceDecoder:
 class AmplitudePhase:
     """The trained system: crops to coefficients to faces, without gradients."""
 
-    def __init__(self, network: CoefficientNetwork, face_model: LinearFaceModel, settings: NetworkSettings):
+    def __init__(self, network: CoefficientNetwork, face_model: FaceModel, settings: NetworkSettings):
         self.network = network.eval().requires_grad_(False)
         self.decoder = FaceDecoder(face_model, backbone_input_size(settings.backbone), settings.camera)
 
@@ -169,9 +167,7 @@ def resize_crops(images: Tensor, size: int) -> Tensor:
     return F.avg_pool2d(images, images.shape[-1] // size)
 
 
-def load_system(
-    weights: str | os.PathLike | None, face_model: LinearFaceModel
-) -> tuple[AmplitudePhase, dict[str, Any]]:
+def load_system(weights: str | os.PathLike | None, face_model: FaceModel) -> tuple[AmplitudePhase, dict[str, Any]]:
     """The system with trained weights (None: those carried), and their card.
 
     Raises InputError if the weights are missing, damaged, for another face model, or not of this system.

@@ -23,7 +23,7 @@ from facerecon.losses.spatial import (
     photometric_loss,
     wing_landmark_loss,
 )
-from facerecon.morphable.linear import LinearFaceModel
+from facerecon.morphable.face_model import FaceModel
 from facerecon.morphable.parameters import FaceParameters
 from facerecon.morphable.storage import load_face_model
 from facerecon.networks.backbones import backbone_input_size
@@ -32,7 +32,7 @@ from facerecon.networks.weights import weights_file
 from facerecon.provenance import read_provenance
 from facerecon.systems.amplitude_phase.model import NAME, CoefficientNetwork, DecodedFace, FaceDecoder
 from facerecon.systems.amplitude_phase.settings import RegionWeights, Settings
-from facerecon.systems.augmentation import MirrorSigns
+from facerecon.systems.augmentation import CoefficientMirror
 from facerecon.systems.crop_batches import CropBatches
 
 PRINTED_WEIGHT, DENG_WEIGHT = 4e-4, 3e-4
@@ -135,7 +135,8 @@ def fit_distance(coefficients: FaceParameters, batch: dict[str, Tensor]) -> Tens
         _FIT_IDENTITY**0.5 * (coefficients.identity - batch["identity"]),
         coefficients.expression - batch["expression"],
     ]
-    return torch.stack([group.square().mean() for group in groups]).sum()
+    # A model without expressions has an empty group, whose mean is not a number.
+    return torch.stack([group.square().mean() for group in groups if group.numel()]).sum()
 
 
 class AmplitudePhaseTask:
@@ -146,7 +147,7 @@ class AmplitudePhaseTask:
     def __init__(
         self,
         settings: Settings,
-        face_model: LinearFaceModel,
+        face_model: FaceModel,
         recognition: RecognitionNetwork | None,
         training: CropBatches,
         validation: CropBatches | None,
@@ -223,17 +224,19 @@ class AmplitudePhaseTask:
         return [part.tolist() for part in np.array_split(rows, -(-count // self.validation.batch_size))]
 
 
-def make_task(settings: dict[str, Any], data: list[Path], seed: int, batch_size: int) -> AmplitudePhaseTask:
-    """The task for shard files (or folders of them).
+def make_task(
+    settings: dict[str, Any], data: list[Path], seed: int, batch_size: int, face_model: Path | None = None
+) -> AmplitudePhaseTask:
+    """The task for shard files (or folders of them). face_model: a file; None is the open model.
 
     Raises InputError if shards are missing, hold no photographs to train or validate on, or were made with another face
     model or recognition network; pydantic's ValidationError for bad settings.
     """
     checked = Settings(**settings)
     shards = shard_files(data)
-    face_model = load_face_model(level=1)
+    model = load_face_model(face_model, level=1)
     dataset = ShardDataset(shards, "train")
-    if dataset.face_model_sha256 != face_model.sha256:
+    if dataset.face_model_sha256 != model.sha256:
         raise InputError(f"{shards[0]}: was made with another face model than the one in use; preprocess again")
     hashes = {f"shard {number}": sha256_file(path) for number, path in enumerate(shards)}
     recognition = None
@@ -249,8 +252,8 @@ def make_task(settings: dict[str, Any], data: list[Path], seed: int, batch_size:
     validation = None
     if checked.validation_photographs:
         validation = CropBatches(_validation_set(shards), batch_size, seed, size, regions)
-    training = CropBatches(dataset, batch_size, seed, size, regions, checked.augmentation, MirrorSigns.of(face_model))
-    return AmplitudePhaseTask(checked, face_model, recognition, training, validation, hashes)
+    training = CropBatches(dataset, batch_size, seed, size, regions, checked.augmentation, CoefficientMirror.of(model))
+    return AmplitudePhaseTask(checked, model, recognition, training, validation, hashes)
 
 
 def _validation_set(shards: list[Path]) -> ShardDataset:

@@ -1,0 +1,157 @@
+"""Files of converted face models: HDF5 of kind "face_model" with a schema version; float32, checksummed."""
+
+import json
+import os
+from dataclasses import fields
+
+import h5py
+import numpy as np
+
+from facerecon.artefacts import atomic_file
+from facerecon.errors import InputError
+from facerecon.morphable.hdf5 import open_kind, write_array
+from facerecon.morphable.source_model import ConvertedModel, MovingContour, Skinning, SourceModel
+from facerecon.morphable.topology import REGIONS
+
+CONVERTED_KIND = "face_model"
+SCHEMA_VERSION = 1
+
+_REQUIRED = (
+    "mean", "triangles", "identity", "expression", "albedo_mean", "albedo", "landmark_triangles",
+    "landmark_barycentric", "uv", "seam_copies", "origin",
+)  # fmt: skip
+_COMPRESSION = 1  # bases are noise to a compressor: higher levels cost minutes and save nothing
+
+
+def save_converted_model(model: ConvertedModel, path: str | os.PathLike) -> None:
+    """Write a converted model (whole or not at all); equal content gives equal bytes."""
+    source = model.source
+    # No version or commit: weights name a model by its file's SHA-256, which converting again must not change.
+    record = {"stage": "model.convert", "settings": {"completed": model.completed}, "inputs": source.sources}
+    with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update(
+            kind=CONVERTED_KIND,
+            schema_version=SCHEMA_VERSION,
+            name=source.name,
+            licence=source.licence,
+            sources=json.dumps(source.sources, sort_keys=True),
+            completed=json.dumps(model.completed, sort_keys=True),
+            provenance=json.dumps(record, sort_keys=True),
+            units="mm; albedo linear RGB",
+            frame="y up, z out of the face, +x the subject's left; origin: mean of the mean face's 68 landmarks",
+        )
+        for name in _REQUIRED:
+            write_array(file, name, _stored(getattr(source, name)), _COMPRESSION)
+        if source.interaction is not None:
+            write_array(file, "interaction", _stored(source.interaction), _COMPRESSION)
+        for group, part in (("contour", source.contour), ("skinning", source.skinning)):
+            for field in fields(part) if part is not None else ():
+                value = getattr(part, field.name)
+                if value is not None:
+                    array = np.array(value, "S") if field.name == "joint_names" else _stored(value)
+                    write_array(file, f"{group}/{field.name}", array, _COMPRESSION)
+        for name in ("mirror", "identity_mirror", "expression_mirror"):
+            write_array(file, name, _stored(getattr(model, name)), _COMPRESSION)
+        for name in REGIONS:
+            write_array(file, f"regions/{name}", model.regions[name], _COMPRESSION)
+
+
+def describe_converted_model(model: ConvertedModel) -> list[str]:
+    """Lines about a converted model, for people."""
+    source = model.source
+    lines = [f"licence: {source.licence}"]
+    lines += [f"made from {name}, SHA-256 {digest}" for name, digest in sorted(source.sources.items())]
+    lines.append(f"mesh: {len(source.mean)} vertices, {len(source.triangles)} triangles")
+    for name in ("identity", "expression", "albedo"):
+        lines.append(f"{name}: {len(getattr(source, name))} coefficients")
+    if source.skinning is not None:
+        lines.append(f"joints: {', '.join(source.skinning.joint_names)}; three more expression coefficients: the jaw")
+    if source.interaction is not None:
+        lines.append("bilinear: identity and expression also act together")
+    if source.contour is not None:
+        lines.append(f"jaw landmarks that move with yaw: {len(source.contour.yaw_degrees)} places")
+    lines += [f"{part}: {origin}" for part, origin in sorted(model.completed.items())]
+    return lines
+
+
+def read_converted_model(path: str | os.PathLike) -> ConvertedModel:
+    """Content of a converted model's file. Raises InputError if it is missing, damaged or of another kind."""
+    with open_kind(path, CONVERTED_KIND, SCHEMA_VERSION) as file:
+        try:
+            model = _read(file)
+        except (ValueError, TypeError) as error:
+            raise KeyError(str(error)) from error
+    if not _fits(model):
+        raise InputError(f"{path}: its arrays do not belong together; convert the model again")
+    return model
+
+
+def _read(file: h5py.File) -> ConvertedModel:
+    source = SourceModel(
+        name=str(file.attrs["name"]),
+        licence=str(file.attrs["licence"]),
+        sources=json.loads(file.attrs["sources"]),
+        interaction=file["interaction"][()] if "interaction" in file else None,
+        contour=MovingContour(**_group(file["contour"])) if "contour" in file else None,
+        skinning=_read_skinning(_group(file["skinning"])) if "skinning" in file else None,
+        **{name: file[name][()] for name in _REQUIRED},
+    )
+    return ConvertedModel(
+        source=source,
+        mirror=file["mirror"][()],
+        regions={name: file[f"regions/{name}"][()] for name in REGIONS},
+        identity_mirror=file["identity_mirror"][()],
+        expression_mirror=file["expression_mirror"][()],
+        completed=json.loads(file.attrs["completed"]),
+    )
+
+
+def _read_skinning(arrays: dict[str, np.ndarray]) -> Skinning:
+    names = tuple(name.decode() for name in arrays.pop("joint_names").tolist())
+    return Skinning(joint_names=names, **arrays)
+
+
+def _group(group: h5py.Group) -> dict[str, np.ndarray]:
+    return {name: dataset[()] for name, dataset in group.items()}
+
+
+def _stored(array: np.ndarray) -> np.ndarray:
+    """Floats as float32, but for single numbers such as places in mm; whole numbers as they are."""
+    array = np.asarray(array)
+    return array.astype(np.float32) if array.dtype.kind == "f" and array.ndim > 1 else array
+
+
+def _fits(model: ConvertedModel) -> bool:
+    """Whether the arrays have the shapes that belong to one model."""
+    source = model.source
+    vertices, faces = len(source.mean), len(source.triangles)
+    identities, expressions, albedos = len(source.identity), len(source.expression), len(source.albedo)
+    shapes = [
+        (source.mean, (vertices, 3)),
+        (source.triangles, (faces, 3)),
+        (source.identity, (identities, vertices, 3)),
+        (source.expression, (expressions, vertices, 3)),
+        (source.albedo_mean, (vertices, 3)),
+        (source.albedo, (albedos, vertices, 3)),
+        (source.landmark_triangles, (68,)),
+        (source.landmark_barycentric, (68, 3)),
+        (source.uv, (vertices, 2)),
+        (source.origin, (3,)),
+        (model.mirror, (vertices,)),
+        (model.identity_mirror, (identities, identities)),
+        (model.expression_mirror, (expressions, expressions)),
+        *((mask, (vertices,)) for mask in model.regions.values()),
+    ]
+    if source.interaction is not None:
+        shapes.append((source.interaction, (identities, expressions, vertices, 3)))
+    if source.skinning is not None:
+        joints = len(source.skinning.joint_names)
+        shapes += [
+            (source.skinning.parents, (joints,)),
+            (source.skinning.joint_regressor, (joints, vertices)),
+            (source.skinning.weights, (vertices, joints)),
+        ]
+    indices = [(source.triangles, vertices), (source.landmark_triangles, faces), (model.mirror, vertices)]
+    return all(np.shape(array) == shape for array, shape in shapes) and all(
+        array.dtype.kind in "iu" and array.min() >= 0 and array.max() < count for array, count in indices
+    )
