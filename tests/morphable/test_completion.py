@@ -152,3 +152,18 @@ def test_wrong_landmark_files_end_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"far\.txt"):
         convert_files("flame", [files[0]], tmp_path / "flame.h5", far)
     assert not (tmp_path / "flame.h5").exists()
+
+
+def test_a_mesh_without_a_face_ends_in_one_line(bare: SourceModel) -> None:
+    rng = np.random.default_rng(0)
+    x, y = np.meshgrid(np.linspace(-80, 80, 30), np.linspace(-90, 110, 30))
+    wall = np.stack([x, y, rng.normal(0, 0.1, x.shape)], -1).reshape(-1, 3).astype(np.float32)
+    corner = (np.arange(29)[:, None] * 30 + np.arange(29)).ravel()
+    triangles = np.concatenate(
+        [np.stack([corner, corner + 1, corner + 30], 1), np.stack([corner + 1, corner + 31, corner + 30], 1)]
+    )
+    nothing = np.zeros((1, 900, 3), np.float32)
+    source = replace(bare, mean=wall, triangles=triangles.astype(np.int32), identity=nothing, expression=nothing)
+    with pytest.raises(InputError, match="give its landmarks with --landmarks") as caught:
+        complete_model(source)
+    assert "\n" not in str(caught.value)

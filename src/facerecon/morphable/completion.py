@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
@@ -26,6 +25,7 @@ from facerecon.morphable.source_model import ConvertedModel, SourceModel
 from facerecon.morphable.storage import load_open_model
 from facerecon.morphable.topology_estimates import estimate_uv, mirror_map
 from facerecon.morphable.transfer import (
+    GREATEST_DISTANCE,
     Mesh,
     SurfaceMap,
     map_vertices,
@@ -40,10 +40,13 @@ GIVEN = "given with the conversion"
 LEAST_MOTION = 0.05
 """mm, root mean square: components that move vertices less have little part in mirrored coefficients."""
 MOST_LANDMARKS_OFF = 6
-"""Landmarks, of the 51 inside the face, that may have no counterpart when they are carried over."""
+"""Landmarks that may be farther than `transfer.GREATEST_DISTANCE` from the mesh that they are carried over to."""
+LEAST_COVERED = 0.5
+"""Part of the open face that must find the published one under it."""
 _NOSE_BAND = 20.0  # mm beside the middle in which the nose tip, the foremost point, is looked for
 _ALIGNMENT_STEPS, _ALIGNMENT_POINTS, _ALIGNMENT_SHARE = 30, 1500, 0.6
 _ALIGNMENT_HEIGHTS = (0.0, -15.0, 15.0, -30.0, 30.0)  # mm of the nose tip over the foremost point, at the start
+_MOST_ROUNDS, _SETTLED = 5, 0.3  # registrations after the first; mm, mean, that landmarks still move
 _FARTHEST = 10.0  # mm at which distances are truncated
 
 
@@ -83,10 +86,13 @@ def complete_model(source: SourceModel, landmarks: NDArray | None = None) -> Con
         source = source.with_landmarks(*_on_surface(source, landmarks - source.origin))
         completed["landmarks"] = GIVEN
     start = _registration_landmarks(source, landmarks, open_model)
-    laid = _lay_open_model(source, start, open_model)
-    if source.landmark_triangles is None:  # from landmarks of the first time, which are nearer than the start
-        again = open_model.landmarks(torch.from_numpy(laid.vertices).float()[None])[0].double().numpy()
-        laid = _lay_open_model(source, again, open_model)
+    laid, found = _lay_open_model(source, start, open_model)
+    if source.landmark_triangles is None:  # the start is rough: go on from what was found, till it settles
+        for _ in range(_MOST_ROUNDS):
+            start = found
+            laid, found = _lay_open_model(source, start, open_model)
+            if np.linalg.norm(found - start, axis=1).mean() < _SETTLED:
+                break
     counterparts = map_vertices(Mesh(source.mean, source.triangles), laid)
     regions = transfer_regions(counterparts, open_model.topology.regions)
     if source.landmark_triangles is None:
@@ -169,9 +175,19 @@ def _registration_landmarks(
     return align_mean_faces(source, open_model).apply(own)
 
 
-def _lay_open_model(source: SourceModel, landmarks: NDArray, open_model: LinearFaceModel) -> Mesh:
+def _lay_open_model(
+    source: SourceModel, landmarks: NDArray, open_model: LinearFaceModel
+) -> tuple[Mesh, NDArray[np.float64]]:
+    """The open model registered onto the mean face from landmarks (7, 3) or (68, 3), and its 68 landmarks there."""
     registered = register_scan((source.mean, source.triangles), landmarks, open_model)
-    return Mesh(registered.vertices, open_model.topology.triangles)
+    if registered.valid.mean() < LEAST_COVERED:
+        raise InputError(
+            f"only {100 * registered.valid.mean():.0f} % of a face were found on the mean face of {source.name}: "
+            "give its landmarks with --landmarks (docs/face_models.md)"
+        )
+    topology = open_model.topology
+    corners = registered.vertices[topology.landmark_vertices]
+    return Mesh(registered.vertices, topology.triangles), (corners * topology.landmark_barycentric[..., None]).sum(1)
 
 
 def _nose_tip(vertices: NDArray) -> NDArray[np.float64]:
@@ -192,7 +208,7 @@ def _with_landmarks(source: SourceModel, laid: Mesh, open_model: LinearFaceModel
     placed = transfer_landmarks(
         laid, topology.landmark_triangles, topology.landmark_barycentric, Mesh(source.mean, source.triangles)
     )
-    off = int((~placed.valid[17:]).sum())
+    off = int((placed.distances > GREATEST_DISTANCE).sum())
     if off > MOST_LANDMARKS_OFF:
         raise InputError(
             f"{off} of {source.name}'s landmarks could not be placed: give them with --landmarks (docs/face_models.md)"
