@@ -38,7 +38,8 @@ def interpolate(
             raise ValueError(f"{name} is on {tensor.device}, vertices_pixels on {vertices_pixels.device}: move one")
     triangles = checked_triangles(triangles, vertices_pixels)
     triangle_index = triangle_index.to(torch.int32).contiguous()
-    if triangle_index.numel() and triangle_index.max() >= len(triangles):
+    # Not on a GPU, which would have to wait for the answer: there the index comes from `rasterize`.
+    if triangle_index.device.type == "cpu" and triangle_index.numel() and triangle_index.max() >= len(triangles):
         raise ValueError(f"triangle_index names triangle {triangle_index.max()}, but there are {len(triangles)}")
     module = resolve_backend(backend, vertices_pixels.device)
     if not hasattr(module, "interpolate"):
