@@ -6,6 +6,8 @@ from scipy.spatial import cKDTree
 from facerecon.morphable.skin import brow_line, brow_map
 from facerecon.morphable.topology import REGIONS
 
+CLAIM_ORDER = ("eyes", "brows", "lips", "nose", "ears", "forehead", "skin")  # of two names, a vertex takes the first
+
 LID_RIM = 4.0  # mm from the lids' edge that still count as eye
 BROW_STRENGTH = 0.3
 LEAST_MASK = 0.5
@@ -44,3 +46,16 @@ def region_masks(
         free = free & ~claim
     regions["skin"] = free
     return {name: regions[name] for name in REGIONS}
+
+
+def symmetric_regions(regions: dict[str, np.ndarray], mirror: np.ndarray) -> dict[str, np.ndarray]:
+    """Regions (V,) bool that part the vertices, made exact mirror images of themselves; mirror: (V,) mirror map.
+
+    The source's pictures of lips and ears are off by a vertex here and there: of a vertex and its image the one whose
+    region comes first in CLAIM_ORDER gives both theirs.
+    """
+    rank = np.full(len(mirror), len(CLAIM_ORDER))
+    for k, name in enumerate(CLAIM_ORDER):
+        rank[regions[name]] = k
+    rank = np.minimum(rank, rank[mirror])
+    return {name: rank == CLAIM_ORDER.index(name) for name in regions}

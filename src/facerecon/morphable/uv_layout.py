@@ -44,12 +44,12 @@ def chart_disc(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     vertices, filled = np.concatenate(closed), np.concatenate(cones)
     outline, places = _superellipse(vertices, outline)
     weights = mean_value_weights(vertices, filled)
-    chart = _solve_tutte(weights, outline, places)
+    chart = solve_tutte(weights, outline, places)
     for _ in range(EQUALISING_STEPS):
-        stretch = _vertex_stretch(chart, vertices, filled)
+        stretch = vertex_stretch(chart, vertices, filled)
         stretch = np.clip(stretch / np.median(stretch), *STRETCH_RANGE)
         weights = weights @ sparse.diags(stretch**-EQUALISING_POWER)
-        chart = _solve_tutte(weights, outline, places)
+        chart = solve_tutte(weights, outline, places)
     return chart[:count]
 
 
@@ -105,7 +105,7 @@ def mean_value_weights(vertices: np.ndarray, triangles: np.ndarray) -> sparse.cs
     return sparse.csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=shape)
 
 
-def _solve_tutte(weights: sparse.csr_matrix, fixed: np.ndarray, places: np.ndarray) -> np.ndarray:
+def solve_tutte(weights: sparse.csr_matrix, fixed: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Chart (V, 2) whose free vertices are weighted means of their neighbours; `fixed` ones lie at `places`."""
     count = weights.shape[0]
     free = np.setdiff1d(np.arange(count), fixed)
@@ -148,7 +148,7 @@ def _loop_length(vertices: np.ndarray, loop: np.ndarray) -> float:
     return float(np.linalg.norm(vertices[np.roll(loop, -1)] - vertices[loop], axis=1).sum())
 
 
-def _vertex_stretch(chart: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+def vertex_stretch(chart: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """Root of surface over chart area at each vertex (V,): the mean of its triangles, weighted by surface area."""
     corner = vertices[triangles]
     area = 0.5 * np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1) + 1e-9
