@@ -56,6 +56,16 @@ def test_vertices_without_area_have_zero_normals_and_gradients():
     assert torch.isfinite(vertices.grad).all()
 
 
+def test_gradients_of_tiny_triangles_are_finite():
+    gradients = []
+    for function in (vertex_normals, vertex_normals_torch):
+        vertices = (OCTAHEDRON_VERTICES[None].float() * 1e-10).requires_grad_()
+        (gradient,) = torch.autograd.grad(function(vertices, OCTAHEDRON)[..., 0].sum(), vertices)
+        assert torch.isfinite(gradient).all()
+        gradients.append(gradient * 1e-10)
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-5)
+
+
 def test_batch_equals_single_on_any_number_of_threads():
     vertices = random_octahedra(5)
     threads = torch.get_num_threads()

@@ -24,19 +24,20 @@ def test_perspective_by_hand():
     torch.testing.assert_close(image[0, 0], torch.tensor([[1.0, 0, 0], [0.75, 0, 0.25]]))
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-4), (torch.float64, 1e-10)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-11)])
 @pytest.mark.parametrize("channels", [1, 3, 12])
 def test_fast_equals_reference_with_gradients(closed_mesh, dtype, tolerance, channels):
     vertices, triangles = closed_mesh(0, batch=3, vertices=100)
     index, _ = rasterize(vertices, triangles, 32, 30)
     generator = torch.Generator().manual_seed(1)
-    vertices = vertices.to(dtype).requires_grad_()
-    attributes = torch.randn(3, 100, channels, dtype=dtype, generator=generator).requires_grad_()
+    vertices = vertices.to(dtype)
+    attributes = torch.randn(3, 100, channels, dtype=dtype, generator=generator)
     weights = torch.randn(3, 32, 30, channels, dtype=dtype, generator=generator)
     results = []
-    for function in (interpolate, interpolate_reference):
-        image = function(index, vertices, triangles, attributes)
-        results.append((image.detach(), *torch.autograd.grad((image * weights).sum(), (vertices, attributes))))
+    for function, precision in ((interpolate, dtype), (interpolate_reference, torch.float64)):
+        inputs = [tensor.detach().to(precision).requires_grad_() for tensor in (vertices, attributes)]
+        image = function(index, inputs[0], triangles, inputs[1])
+        results.append((image.detach(), *torch.autograd.grad((image * weights).sum(), inputs)))
     for fast, slow in zip(*results, strict=True):
         assert torch.linalg.norm(fast - slow) <= tolerance * torch.linalg.norm(slow)
 
@@ -66,6 +67,45 @@ def test_a_triangle_without_area_gives_zero_and_finite_gradients():
     image.sum().backward()
     assert torch.isfinite(image).all()
     assert torch.isfinite(vertices.grad).all() and torch.isfinite(attributes.grad).all()
+
+
+@pytest.mark.parametrize("scale", [1e12, 1e18, 1e20, 1e30])
+def test_huge_triangles_give_finite_values_and_gradients(scale):
+    vertices = torch.tensor([[[-1.0, -1, 10], [-1, 3, 10], [3, -1, 10]]]) * torch.tensor([scale, scale, 1])
+    index, _ = rasterize(vertices, ONE, 5, 4)
+    assert (index == 0).all()
+    vertices.requires_grad_()
+    attributes = torch.eye(3)[None].requires_grad_()
+    image = interpolate(index, vertices, ONE, attributes)
+    # Beyond 1e19 the area is more than float32 holds.
+    expected = [0.5, 0.25, 0.25] if scale < 1e19 else [0.0, 0, 0]
+    torch.testing.assert_close(image, torch.tensor(expected).expand(1, 5, 4, 3))
+    for gradient in torch.autograd.grad(image[..., 0].sum(), (vertices, attributes)):
+        assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("z", [1e-36, 1e-13, 1e20, 1e36])
+def test_depths_of_any_size(z):
+    vertices = (TRIANGLE * torch.tensor([1, 1, z / 10])).requires_grad_()
+    index, _ = rasterize(vertices, ONE, 4, 4)
+    image = interpolate(index, vertices, ONE, torch.eye(3)[None])
+    torch.testing.assert_close(image, interpolate(index, TRIANGLE, ONE, torch.eye(3)[None]))
+    (gradient,) = torch.autograd.grad(image[..., 0].sum(), vertices)
+    assert torch.isfinite(gradient).all() and (gradient[..., 2] * z).abs().max() > 0.1
+
+
+def test_only_the_gradients_that_are_needed(closed_mesh):
+    vertices, triangles = closed_mesh(6)
+    index, _ = rasterize(vertices, triangles, 32, 32)
+    attributes = torch.rand(1, 60, 2, generator=torch.Generator().manual_seed(0))
+    gradients = {}
+    for needed in ((True, True), (True, False), (False, True)):
+        inputs = [vertices.clone().requires_grad_(needed[0]), attributes.clone().requires_grad_(needed[1])]
+        interpolate(index, inputs[0], triangles, inputs[1])[..., 0].sum().backward()
+        gradients[needed] = [tensor.grad for tensor in inputs]
+    both = gradients[True, True]
+    assert torch.equal(gradients[True, False][0], both[0]) and gradients[True, False][1] is None
+    assert torch.equal(gradients[False, True][1], both[1]) and gradients[False, True][0] is None
 
 
 def test_batch_equals_single_on_any_number_of_threads(closed_mesh):

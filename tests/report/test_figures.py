@@ -25,7 +25,7 @@ def test_the_curve_is_drawn_the_same_each_time(tmp_path: Path) -> None:
     training_curve(path, tmp_path / "figures" / "a.png")
     training_curve(path, tmp_path / "b.png")
     picture = cv2.imread(str(tmp_path / "figures" / "a.png"))
-    assert picture.shape == (840, 960, 3)
+    assert picture.shape == (840, 1200, 3)
     assert picture.min() < 60 < 250 < picture.max()
     assert (tmp_path / "b.png").read_bytes() == (tmp_path / "figures" / "a.png").read_bytes()
     path.write_text(METRICS.replace("4.0", "40.0"))

@@ -208,6 +208,7 @@ def test_the_renderer_is_the_one_that_the_settings_name(tmp_path, shard, monkeyp
     assert auto == cpu
     with pytest.raises(InputError, match="renderer 'triton'"):
         run_training("amplitude_phase", {"training": QUICK, "task": {**task, "renderer": "triton"}}, [shard], tmp_path)
+    assert not (tmp_path / "metrics.csv").exists()
 
 
 def test_another_device_gets_a_copy_of_the_face_model(face_model):

@@ -27,15 +27,18 @@ def vertex_normals(vertices: Tensor, triangles: Tensor | np.ndarray) -> Tensor:
 
 def vertex_normals_torch(vertices: Tensor, triangles: Tensor) -> Tensor:
     """`vertex_normals` written with torch operations only: for other devices, and the reference of the fast one."""
-    corners = vertices[:, triangles.long()]
+    # index_select, whose backward pass is index_add: that of indexing sorts.
+    corners = vertices.index_select(1, triangles.flatten()).reshape(len(vertices), len(triangles), 3, 3)
     first, second, third = corners.unbind(2)
     doubled_area_normals = torch.linalg.cross(second - first, third - first)
     sums = torch.zeros_like(vertices)
     for corner in range(3):
         sums = sums.index_add(1, triangles[:, corner].long(), doubled_area_normals)
-    squared = (sums * sums).sum(-1, keepdim=True)
-    usable = squared > 0
-    return torch.where(usable, sums, 0.0) * torch.where(usable, squared, 1.0).rsqrt()
+    usable = (sums * sums).sum(-1, keepdim=True) > 0
+    # Scaled first, which changes nothing: the slope of the root of a tiny number overflows.
+    largest = torch.where(usable, sums.detach().abs().amax(-1, keepdim=True), 1.0)
+    scaled = torch.where(usable, sums, 0.0) / largest
+    return scaled * torch.where(usable, (scaled * scaled).sum(-1, keepdim=True), 1.0).rsqrt()
 
 
 class _VertexNormals(torch.autograd.Function):

@@ -17,7 +17,7 @@ def checked_triangles(triangles: Tensor | np.ndarray, vertices: Tensor) -> Tenso
     if triangles.dtype not in (torch.int32, torch.int64):
         raise ValueError(f"triangles must be int32 or int64, not {triangles.dtype}")
     if triangles.numel():
-        lowest, highest = torch.aminmax(triangles)
+        lowest, highest = extremes(triangles)
         if lowest < 0 or highest >= vertices.shape[1]:
             raise ValueError(f"triangles index vertices {lowest} to {highest}, but there are {vertices.shape[1]}")
     return triangles.to(torch.int32).contiguous()
@@ -29,3 +29,15 @@ def check_vertices(name: str, vertices: Tensor) -> None:
         raise ValueError(f"{name} must be (B, V, 3), not {tuple(vertices.shape)}")
     if vertices.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"{name} must be float32 or float64, not {vertices.dtype}")
+
+
+def extremes(indices: Tensor) -> tuple[int, int]:
+    """Least and greatest of integers, of which there is at least one.
+
+    On the CPU by numpy: torch would start its threads, which for a while wait busily and take the cores from ours.
+    """
+    if indices.device.type == "cpu":
+        array = indices.numpy()
+        return int(array.min()), int(array.max())
+    lowest, highest = torch.stack(torch.aminmax(indices)).tolist()  # one copy to the host, not two
+    return lowest, highest

@@ -18,13 +18,24 @@ EYE_FILL = 0.92  # size of an eye's ellipse relative to the largest one of its s
 def chart_skin(vertices: np.ndarray, triangles: np.ndarray, mirror: np.ndarray) -> np.ndarray:
     """Texture coordinates (V, 2) in [0, 1] (u right, v up) of a symmetric face shell with holes.
 
-    vertices: (V, 3) mm head frame; triangles: (F, 3) oriented outwards; mirror: (V,). The longest boundary goes onto a
-    superellipse by arc length; inner vertices are mean-value averages of their neighbours (Tutte 1963, Floater 2003),
-    with holes closed by a cone, which makes the map one to one; the weights are then divided by the square root of the
-    vertices' stretch, twice, which evens out the texels' area.
+    vertices: (V, 3) mm head frame; triangles: (F, 3) oriented outwards; mirror: (V,). See `chart_disc`.
+    """
+    chart = chart_disc(vertices, triangles)
+    chart = (chart + chart[mirror] * [-1, 1]) / 2
+    return to_unit_square(chart)
+
+
+def chart_disc(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """One-to-one chart (V, 2) in [-1, 1] of a connected surface that is a disc with holes; every vertex on a triangle.
+
+    vertices: (V, 3) mm head frame; triangles: (F, 3) oriented outwards. The longest boundary goes onto a superellipse
+    by arc length; inner vertices are mean-value averages of their neighbours (Tutte 1963, Floater 2003), with holes
+    closed by a cone, which makes the map one to one; the weights are then divided by the square root of the vertices'
+    stretch, twice, which evens out the texels' area.
     """
     loops = boundary_loops(triangles)
-    outline, holes = loops[0], loops[1:]
+    longest = max(range(len(loops)), key=lambda k: _loop_length(vertices, loops[k]))
+    outline, holes = loops[longest], loops[:longest] + loops[longest + 1 :]
     count = len(vertices)
     closed, cones = [vertices], [triangles]
     for k, hole in enumerate(holes):
@@ -39,8 +50,11 @@ def chart_skin(vertices: np.ndarray, triangles: np.ndarray, mirror: np.ndarray) 
         stretch = np.clip(stretch / np.median(stretch), *STRETCH_RANGE)
         weights = weights @ sparse.diags(stretch**-EQUALISING_POWER)
         chart = solve_tutte(weights, outline, places)
-    chart = chart[:count]
-    chart = (chart + chart[mirror] * [-1, 1]) / 2
+    return chart[:count]
+
+
+def to_unit_square(chart: np.ndarray) -> np.ndarray:
+    """Texture coordinates in [0, 1], with a margin, of a chart in [-1, 1]."""
     return 0.5 + (0.5 - MARGIN) * chart
 
 
@@ -105,10 +119,18 @@ def solve_tutte(weights: sparse.csr_matrix, fixed: np.ndarray, places: np.ndarra
 
 
 def _superellipse(vertices: np.ndarray, outline: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The outline from its top on and its places (n, 2) on |x|^p + |y|^p = 1, by arc length, mirror images opposite."""
+    """The outline from its top on and its places (n, 2) on |x|^p + |y|^p = 1, by arc length, mirror images opposite.
+
+    The top is where the outline crosses the mirror plane high up or, for one around the neck, at the back. Where no
+    vertex lies on the plane it is the nearest to it in the upper or rear half.
+    """
     points = vertices[outline]
+    height = points[:, 1] - points[:, 2]
     on_plane = np.abs(points[:, 0]) < 1e-6
-    outline = np.roll(outline, -np.argmax(np.where(on_plane, points[:, 1], -np.inf)))
+    if not on_plane.any():
+        rising = height > height.mean()
+        on_plane = rising & (np.abs(points[:, 0]) == np.abs(points[rising, 0]).min())
+    outline = np.roll(outline, -np.argmax(np.where(on_plane, height, -np.inf)))
     points = vertices[outline]
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.roll(points, -1, axis=0) - points, axis=1))])
     side = np.sign(points[len(points) // 4, 0])
@@ -120,6 +142,10 @@ def _superellipse(vertices: np.ndarray, outline: np.ndarray) -> tuple[np.ndarray
     parameter = length[:-1] / length[-1]
     places = [np.interp(parameter, curve_length / curve_length[-1], curve[:, k]) for k in range(2)]
     return outline, np.stack(places, axis=1)
+
+
+def _loop_length(vertices: np.ndarray, loop: np.ndarray) -> float:
+    return float(np.linalg.norm(vertices[np.roll(loop, -1)] - vertices[loop], axis=1).sum())
 
 
 def vertex_stretch(chart: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:

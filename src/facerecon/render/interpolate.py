@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facerecon.geometry.triangles import check_vertices, checked_triangles
+from facerecon.geometry.triangles import check_vertices, checked_triangles, extremes
 from facerecon.render.backends import resolve_backend
 
 
@@ -38,8 +38,11 @@ def interpolate(
             raise ValueError(f"{name} is on {tensor.device}, vertices_pixels on {vertices_pixels.device}: move one")
     triangles = checked_triangles(triangles, vertices_pixels)
     triangle_index = triangle_index.to(torch.int32).contiguous()
-    if triangle_index.numel() and triangle_index.max() >= len(triangles):
-        raise ValueError(f"triangle_index names triangle {triangle_index.max()}, but there are {len(triangles)}")
+    # Not on a GPU, which would have to wait for the answer: there the index comes from `rasterize`.
+    if triangle_index.device.type == "cpu" and triangle_index.numel():
+        _, highest = extremes(triangle_index)
+        if highest >= len(triangles):
+            raise ValueError(f"triangle_index names triangle {highest}, but there are {len(triangles)}")
     module = resolve_backend(backend, vertices_pixels.device)
     if not hasattr(module, "interpolate"):
         module = resolve_backend(None, vertices_pixels.device)

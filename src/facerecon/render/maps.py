@@ -26,7 +26,8 @@ def depth_map(
     Returns (B, H, W) in mm and the dtype of the vertices; inf, with no gradient, where there is no surface, so that
     the nearer of two maps is their minimum. Under a perspective camera 1/z is linear in the image, and so it is
     interpolated; under a scaled orthographic one, where z is, the result is nearer than the surface by at most
-    (range of z in the triangle)^2 / (4 z). Raises as `interpolate` does.
+    (range of z in the triangle)^2 / (4 z). On slivers about 1e-5 px thick a pixel's centre may lie outside the exact
+    triangle, and interpolation extrapolates. Raises as `interpolate` does.
     """
     depth = interpolate(triangle_index, vertices_pixels, triangles, vertices_pixels[..., 2:], backend)[..., 0]
     return torch.where(silhouette(triangle_index), depth, torch.inf)
@@ -48,7 +49,8 @@ def normal_map(
     corners cancel. Differentiable in normals and vertices. Raises as `interpolate` does.
     """
     interpolated = interpolate(triangle_index, vertices_pixels, triangles, normals, backend)
-    squared = interpolated.square().sum(-1, keepdim=True)
-    usable = squared > 0
-    # The root never sees zero, whose infinite slope would turn gradients into NaN.
-    return torch.where(usable, interpolated, 0.0) * torch.where(usable, squared, 1.0).rsqrt()
+    largest = interpolated.detach().abs().amax(-1, keepdim=True)
+    usable = largest > 0
+    # Neither zero, whose root has an infinite slope, nor numbers whose squares vanish: gradients would be NaN.
+    scaled = torch.where(usable, interpolated / torch.where(usable, largest, 1.0), 1.0)
+    return torch.where(usable, scaled / scaled.square().sum(-1, keepdim=True).sqrt(), 0.0)

@@ -29,7 +29,9 @@ def rasterize(
     triangles: (F, 3) vertex indices, counter-clockwise seen from outside, which is counter-clockwise in the image too
         (its y axis points down, so that the signed area in pixels is negative). cull: leave out those seen from behind.
     backend: one of `facerecon.render.backends.BACKENDS`, never replaced by another one silently; None or "auto" takes
-        that of the tensors' device: "cpu" (numba) or "triton" (CUDA), which give the same numbers bit for bit.
+        that of the tensors' device: "cpu" (numba) or "triton" (CUDA), which give the same numbers bit for bit under
+        Triton's interpreter; on a GPU that is checked by tests/render/backends/test_triton.py where there is one (not
+        yet run on one).
     Returns triangle_index (B, height, width) int32, -1 where there is none, and depth (B, height, width) float32: z of
     the surface at the pixel's centre in mm, perspective-correct, inf where there is none. Of surfaces at equal depth
     the triangle that comes first wins. A triangle with a vertex at z <= 0 or not finite, or without area, is left out.

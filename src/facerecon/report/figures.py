@@ -4,13 +4,18 @@ import csv
 import math
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from facerecon.artefacts import atomic_file
 from facerecon.errors import InputError
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 _NOT_LOSSES = frozenset({"step", "learning_rate", "gradient_norm"})
 _TOTAL = "loss"
 _OBJECTIVE = "objective"
+_VALIDATION = "validation_"
 
 
 def training_curve(metrics: str | os.PathLike, out: str | os.PathLike) -> None:
@@ -27,30 +32,41 @@ def training_curve(metrics: str | os.PathLike, out: str | os.PathLike) -> None:
 
     curves = read_metrics(Path(metrics))
     total = curves.pop(_TOTAL)
-    figure = Figure(figsize=(8, 7), layout="constrained")
+    figure = Figure(figsize=(10, 7), layout="constrained")
     FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, sharex=True)
     upper.plot(*total, color="silver" if _OBJECTIVE in curves else "black", marker=".", linewidth=1, label="total")
-    steps, values = total
+    shown = total
     if _OBJECTIVE in curves:
-        steps, values = curves.pop(_OBJECTIVE)
-        upper.plot(steps, values, color="black", marker=".", linewidth=1, label="objective: weights that stay")
-    if f"validation_{_OBJECTIVE}" in curves:
-        upper.plot(*curves.pop(f"validation_{_OBJECTIVE}"), "s", color="black", label="objective, validation")
-    upper.legend(fontsize="small")
+        shown = curves.pop(_OBJECTIVE)
+        upper.plot(*shown, color="black", marker=".", linewidth=1, label="objective: the part whose weights stay")
+    if _VALIDATION + _OBJECTIVE in curves:
+        upper.plot(
+            *curves.pop(_VALIDATION + _OBJECTIVE), "s", color="black", label="objective on validation photographs"
+        )
+    steps, values = shown
     upper.set_title(f"training loss {values[0]:.4g} at step {steps[0]:.0f}, {values[-1]:.4g} at the end")
     upper.set_ylabel("training loss")
-    for name, (steps, values) in curves.items():
-        dashed = name.startswith("validation_")
-        lower.plot(steps, values, label=name, linewidth=1, marker=".", linestyle="--" if dashed else "-")
-    lower.set(xlabel="step", ylabel="terms")
-    if curves:
-        lower.legend(fontsize="small", ncols=2)
-        lower.set_yscale("symlog", linthresh=1e-4)
+    _plot_terms(lower, curves)
     for axes in (upper, lower):
+        axes.set_yscale("symlog", linthresh=1e-4)
+        axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0))
         axes.grid(alpha=0.3)
     with atomic_file(out) as temporary:
         figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
+
+
+def _plot_terms(axes: "Axes", curves: dict[str, tuple[list[float], list[float]]]) -> None:
+    """A line a training figure; squares in the colour of their term for what validation measured."""
+    colours = {}
+    for name, (steps, values) in curves.items():
+        term = name.removeprefix(_VALIDATION)
+        if term == name or term not in curves:
+            style = {"linestyle": "none", "marker": "s"} if term != name else {"linewidth": 1, "marker": "."}
+            colours[term] = axes.plot(steps, values, label=name.replace("_", " "), **style)[0].get_color()
+        else:
+            axes.plot(steps, values, "s", color=colours.get(term))
+    axes.set(xlabel="step", ylabel="terms (squares: validation)")
 
 
 def read_metrics(path: Path) -> dict[str, tuple[list[float], list[float]]]:

@@ -20,7 +20,7 @@ TILE = 300
 """Side of a picture in the sheet, pixels."""
 YAWS = (-0.8, 0.0, 0.8)
 """Turns of the head in the textured views, rad."""
-_FIELD = 200 / 224  # of the standard crop's width that a view shows
+_FIELD = 250 / 224  # of the standard crop's width that a view shows
 _BACKGROUND = 58
 
 
@@ -45,7 +45,7 @@ def textured_view(
     """A mesh (V, 3), mm, head frame, turned by `yaw` rad, unlit with its texture (T, T, 3), as (TILE, TILE, 3)."""
     rotation = euler_to_matrix(torch.tensor([[0.0, yaw, 0.0]]))
     camera = head_to_camera(torch.from_numpy(vertices)[None], rotation, torch.tensor([[0.0, 0.0, STANDARD_DISTANCE]]))
-    pixels = project_perspective(camera, standard_focal(TILE) / _FIELD, (TILE / 2.0, TILE / 1.8))
+    pixels = project_perspective(camera, standard_focal(TILE) / _FIELD, (TILE / 2.0, TILE / 1.75))
     index, _ = rasterize(pixels, triangles, TILE, TILE)
     place = interpolate(index, pixels, triangles, torch.from_numpy(uv)[None])[0].numpy() * texture.shape[0]
     column, row = place[..., 0] - 0.5, texture.shape[0] - place[..., 1] - 0.5

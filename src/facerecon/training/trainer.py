@@ -45,7 +45,8 @@ class TrainingTask(Protocol):
     """What the loop needs to know of a network and its data.
 
     name: of the network, for messages and the card.
-    Optional further method: `sample_pictures(model, folder: Path) -> None`, called after each validation.
+    Optional further methods: `sample_pictures(model, folder: Path) -> None`, called after each validation, and
+    `check_device(device: torch.device) -> None`, called first, which raises InputError if it cannot train there.
     """
 
     name: str
@@ -120,6 +121,8 @@ class _Loop:
         self.device = torch.device(settings.device)
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise InputError("training on cuda: torch sees no GPU; set training.device to cpu")
+        if hasattr(task, "check_device"):
+            task.check_device(self.device)
         torch.manual_seed(step_seed(settings.seed, -1))
         self.model = task.build_model().to(self.device)
         if settings.channels_last:

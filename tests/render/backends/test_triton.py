@@ -23,21 +23,22 @@ import json, sys
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from facerecon.render.backends import triton_kernels
+from facerecon.render.backends import triton_cuda, triton_kernels
 
-FIXED = {"CULL": True, "LARGEST": 256, "TRIANGLES": 32, "PIXELS": 1024, "BLOCK": 256}
+LAUNCHES = {"draw_small": triton_cuda.DRAW_SMALL, "draw_large": triton_cuda.DRAW_LARGE, "unpack": triton_cuda.UNPACK}
 TYPES = {"nearest": "*i64", "large": "*i64", "large_count": "*i64", "triangles": "*i32", "triangle_index": "*i32"}
 TYPES |= {"depth": "*fp32", "steps": "fp32"}
 REALS = ("vertices", "attributes", "values", "gradient", "vertices_gradient", "attributes_gradient")
 
 found = []
-for name, real, capability in json.loads(sys.argv[1]):
+for name, real, capability, chosen in json.loads(sys.argv[1]):
     kernel = getattr(triton_kernels, name)
     types = TYPES | {tensor: "*" + real for tensor in REALS}
-    signature = {part: "constexpr" if part in FIXED else types.get(part, "i32") for part in kernel.arg_names}
-    fixed = {part: FIXED[part] for part in kernel.arg_names if part in FIXED}
+    launch = LAUNCHES.get(name, triton_cuda.INTERPOLATION) | chosen
+    fixed = {part: launch.pop(part) for part in kernel.arg_names if part in launch}
+    signature = {part: "constexpr" if part in fixed else types.get(part, "i32") for part in kernel.arg_names}
     source = ASTSource(fn=kernel, signature=signature, constexprs=fixed)
-    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"enable_fp_fusion": False})
+    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=launch)
     found.append({"ptx": compiled.asm["ptx"], "cubin": len(compiled.asm["cubin"])})
 print(json.dumps(found))
 """
@@ -50,8 +51,17 @@ KERNELS = {
     "interpolate_backward": {"atom.global.gpu.relaxed.add", "mul.rn", "div.rn"},
 }
 """Kernel -> instructions that it cannot do without: atomic operations, products and quotients rounded as IEEE says."""
-CASES = [(name, "fp32", capability) for name in KERNELS for capability in (80, 90)]
-CASES += [(name, "fp64", 90) for name in ("draw_small", "interpolate", "interpolate_backward")]
+CULLED, ALL = {"CULL": True}, {"CULL": False}
+BOTH, VERTICES, ATTRIBUTES = (
+    {"TO_VERTICES": to_vertices, "TO_ATTRIBUTES": to_attributes}
+    for to_vertices, to_attributes in ((True, True), (True, False), (False, True))
+)
+USUAL = {"draw_small": CULLED, "draw_large": CULLED, "interpolate_backward": BOTH}
+CASES = [(name, "fp32", capability, USUAL.get(name, {})) for name in KERNELS for capability in (80, 90)]
+CASES += [(name, "fp64", 90, USUAL.get(name, {})) for name in KERNELS if name != "unpack"]
+CASES += [(name, "fp32", 90, ALL) for name in ("draw_small", "draw_large")]
+CASES += [("interpolate_backward", "fp32", 90, chosen) for chosen in (VERTICES, ATTRIBUTES)]
+"""Kernel, the vertices' dtype, compute capability, and what a call chooses; the rest is as triton_cuda launches it."""
 
 
 def run_python(*arguments, **environment):
@@ -88,7 +98,7 @@ def test_equal_to_numba_on_a_gpu():
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    """(kernel, vertices' dtype, compute capability) -> its PTX and the size of its cubin."""
+    """The PTX and the size of the cubin of each case."""
     answer = run_python(
         "-c",
         COMPILE,
@@ -97,12 +107,12 @@ def compiled(tmp_path_factory):
         TRITON_CACHE_DIR=str(tmp_path_factory.mktemp("triton")),
     )
     assert answer.returncode == 0, answer.stderr
-    return dict(zip(CASES, json.loads(answer.stdout.splitlines()[-1]), strict=True))
+    return json.loads(answer.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize(("kernel", "dtype", "capability"), CASES)
-def test_kernels_compile_without_a_gpu(compiled, kernel, dtype, capability):
-    found = compiled[kernel, dtype, capability]
+@pytest.mark.parametrize("case", range(len(CASES)), ids=["-".join(map(str, case)) for case in CASES])
+def test_kernels_compile_without_a_gpu(compiled, case):
+    found, (kernel, _, capability, _) = compiled[case], CASES[case]
     assert found["cubin"] > 1000
     assert f".target sm_{capability}" in found["ptx"]
     missing = {instruction for instruction in KERNELS[kernel] if instruction not in found["ptx"]}

@@ -39,7 +39,7 @@ def assert_rasterized_alike(vertices, triangles, height, width, cull=True):
 def test_closed_mesh_of_2000_triangles(closed_mesh, monkeypatch, cull):
     if DEVICE == "cpu":
         # The interpreter takes as long for a program of 32 triangles as for one of 256.
-        monkeypatch.setattr(triton_cuda, "_TRIANGLES", 256)
+        monkeypatch.setitem(triton_cuda.DRAW_SMALL, "TRIANGLES", 256)
     vertices, triangles = closed_mesh(0, batch=2, vertices=1002, size=64)
     assert len(triangles) == 2000
     index, _ = assert_rasterized_alike(vertices, triangles, 64, 60, cull)
@@ -75,7 +75,7 @@ def test_small_triangles_among_some_that_fill_the_screen(closed_mesh):
 
 @pytest.mark.parametrize("largest", [1, 20, 10**6])
 def test_the_border_between_small_and_large_triangles_changes_nothing(closed_mesh, planar_mesh, monkeypatch, largest):
-    monkeypatch.setattr(triton_cuda, "LARGEST_SMALL_BOX", largest)
+    monkeypatch.setitem(triton_cuda.DRAW_SMALL, "LARGEST", largest)
     monkeypatch.setattr(triton_cuda, "_LARGE_PROGRAMS", 3)
     assert_rasterized_alike(*closed_mesh(3, batch=2, vertices=20, size=16), 16, 16, cull=False)
     assert_rasterized_alike(*planar_mesh(3, vertices=20, size=8), 8, 8)
@@ -173,6 +173,30 @@ def test_a_triangle_without_area_gives_zero_and_finite_gradients():
     image.sum().backward()
     assert (image == 0).all()
     assert torch.isfinite(vertices.grad).all() and torch.isfinite(attributes.grad).all()
+
+
+@pytest.mark.parametrize("scale", [1e18, 1e30])
+def test_huge_triangles_give_finite_values_and_gradients(scale):
+    vertices = torch.tensor([[[-1.0, -1, 10], [-1, 3, 10], [3, -1, 10]]]) * torch.tensor([scale, scale, 1])
+    index, _ = assert_rasterized_alike(vertices, ONE, 5, 4)
+    assert (index == 0).all()
+    leaves = [tensor.to(DEVICE).requires_grad_() for tensor in (vertices, torch.eye(3)[None])]
+    image = interpolate(index.to(DEVICE), leaves[0], ONE, leaves[1], "triton")
+    assert torch.equal(bits(image.detach().cpu()), bits(interpolate(index, vertices, ONE, torch.eye(3)[None], "cpu")))
+    for gradient in torch.autograd.grad(image[..., 0].sum(), leaves):
+        assert torch.isfinite(gradient).all()
+
+
+def test_only_the_gradients_that_are_needed():
+    index, _ = rasterize(RIGHT_TRIANGLE, ONE, 4, 4)
+    vertices, attributes = RIGHT_TRIANGLE.to(DEVICE), torch.eye(3, device=DEVICE)[None]
+    both = [tensor.clone().requires_grad_() for tensor in (vertices, attributes)]
+    interpolate(index.to(DEVICE), *both[:1], ONE, both[1], "triton")[..., 0].sum().backward()
+    only = [tensor.clone().requires_grad_() for tensor in (vertices, attributes)]
+    interpolate(index.to(DEVICE), only[0], ONE, attributes, "triton")[..., 0].sum().backward()
+    interpolate(index.to(DEVICE), vertices, ONE, only[1], "triton")[..., 0].sum().backward()
+    for found, expected in zip(only, both, strict=True):
+        torch.testing.assert_close(found.grad, expected.grad)
 
 
 def test_render_mesh(closed_mesh):

@@ -123,8 +123,9 @@ class _Interpolation(torch.autograd.Function):
         vertices_gradient, attributes_gradient = torch.empty_like(vertices), torch.empty_like(attributes)
         tensors = (vertices, attributes, triangles, triangle_index, image_gradient.contiguous())
         arrays = (tensor.numpy() for tensor in (*tensors, vertices_gradient, attributes_gradient))
-        run_over_batch(_interpolation_backward, len(vertices), *arrays)
-        return vertices_gradient, attributes_gradient, None, None
+        to_vertices, to_attributes = ctx.needs_input_grad[:2]
+        run_over_batch(_interpolation_backward, len(vertices), *arrays, to_vertices, to_attributes)
+        return vertices_gradient if to_vertices else None, attributes_gradient if to_attributes else None, None, None
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -139,15 +140,18 @@ def _corners(p, q, r, row, column):
 def _weights(p, q, r, x0, y0, x1, y1, x2, y2):
     """Perspective-correct barycentric weights u / sum(u), and what the backward pass needs of them.
 
-    u_i = e_i s_i with e_i the doubled area opposite corner i; s_i = z_j z_k stands for 1 / z_i, which is the same up to
-    a common factor. Returns the weights, the s_i and 1 / sum(u).
+    u_i = e_i s_i with e_i the doubled area opposite corner i and s_i = 1 / z_i. Returns the weights, the s_i and
+    1 / sum(u); zeros if that is not a finite number: a triangle with area on the rasteriser's grid may have none in its
+    exact coordinates, or more than the dtype holds.
     """
-    s0, s1, s2 = q[2] * r[2], r[2] * p[2], p[2] * q[2]
+    s0, s1, s2 = p[2], q[2], r[2]
     u0, u1, u2 = (x1 * y2 - x2 * y1) * s0, (x2 * y0 - x0 * y2) * s1, (x0 * y1 - x1 * y0) * s2
     total = u0 + u1 + u2
     number = p.dtype.type
-    # A triangle with area on the rasteriser's grid may have none in its exact coordinates.
-    scale = number(1) / total if total != 0 else number(0)
+    scale = number(1) / total
+    if not (abs(total) < math.inf and abs(scale) < math.inf):
+        zero = number(0)
+        return zero, zero, zero, zero, zero, zero, zero
     return u0 * scale, u1 * scale, u2 * scale, s0, s1, s2, scale
 
 
@@ -170,13 +174,18 @@ def _interpolate_images(first, last, vertices, attributes, triangles, triangle_i
 
 # Here multiply-adds may be fused: gradients need not equal another backend's bit for bit.
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _interpolation_backward(first, last, vertices, attributes, triangles, triangle_index, image_gradient, dv, da):
+def _interpolation_backward(
+    first, last, vertices, attributes, triangles, index, gradient, dv, da, to_vertices, to_attributes
+):
+    """Writes dv if to_vertices, and da if to_attributes."""
     channels = attributes.shape[2]
     if channels == 3:
-        _channels_backward(first, last, vertices, attributes, triangles, triangle_index, image_gradient, dv, da, 3)
+        _channels_backward(
+            first, last, vertices, attributes, triangles, index, gradient, dv, da, to_vertices, to_attributes, 3
+        )
     else:
         _channels_backward(
-            first, last, vertices, attributes, triangles, triangle_index, image_gradient, dv, da, channels
+            first, last, vertices, attributes, triangles, index, gradient, dv, da, to_vertices, to_attributes, channels
         )
 
 
@@ -202,7 +211,20 @@ def _interpolate_channels(first, last, vertices, attributes, triangles, triangle
 
 
 @njit(nogil=True, error_model="numpy", inline="always")
-def _channels_backward(first, last, vertices, attributes, triangles, triangle_index, image_gradient, dv, da, channels):
+def _channels_backward(
+    first,
+    last,
+    vertices,
+    attributes,
+    triangles,
+    triangle_index,
+    image_gradient,
+    dv,
+    da,
+    to_vertices,
+    to_attributes,
+    channels,
+):
     packed = np.empty((vertices.shape[1], 3 + channels), vertices.dtype)
     sums = np.empty_like(packed)
     for b in range(first, last):
@@ -219,6 +241,14 @@ def _channels_backward(first, last, vertices, attributes, triangles, triangle_in
                 dp, dq, dr = sums[i], sums[j], sums[k]
                 x0, y0, x1, y1, x2, y2 = _corners(p, q, r, row, column)
                 w0, w1, w2, s0, s1, s2, scale = _weights(p, q, r, x0, y0, x1, y1, x2, y2)
+                if to_attributes:
+                    for c in range(channels):
+                        g = gradient[column, c]
+                        dp[3 + c] += g * w0
+                        dq[3 + c] += g * w1
+                        dr[3 + c] += g * w2
+                if not to_vertices:
+                    continue
                 # h = dL/dw.
                 h0 = h1 = h2 = packed.dtype.type(0)
                 for c in range(channels):
@@ -226,9 +256,6 @@ def _channels_backward(first, last, vertices, attributes, triangles, triangle_in
                     h0 += g * p[3 + c]
                     h1 += g * q[3 + c]
                     h2 += g * r[3 + c]
-                    dp[3 + c] += g * w0
-                    dq[3 + c] += g * w1
-                    dr[3 + c] += g * w2
                 # Through w = u / sum(u): h - mean is dL/du times sum(u); e = dL/de.
                 mean = h0 * w0 + h1 * w1 + h2 * w2
                 h0, h1, h2 = h0 - mean, h1 - mean, h2 - mean
@@ -239,31 +266,31 @@ def _channels_backward(first, last, vertices, attributes, triangles, triangle_in
                 dp[1] += e1 * x2 - e2 * x1
                 dq[1] += e2 * x0 - e0 * x2
                 dr[1] += e0 * x1 - e1 * x0
-                # 1 / z_i = s_i / (z_0 z_1 z_2).
-                inverse = packed.dtype.type(1) / (s0 * p[2])
-                dp[2] -= h0 * w0 * (s0 * inverse)
-                dq[2] -= h1 * w1 * (s1 * inverse)
-                dr[2] -= h2 * w2 * (s2 * inverse)
-        _unpack(sums, dv[b], da[b])
+                dp[2] -= h0 * w0 * s0
+                dq[2] -= h1 * w1 * s1
+                dr[2] -= h2 * w2 * s2
+        _unpack(sums, dv[b], da[b], to_vertices, to_attributes)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _pack(vertices, attributes, packed):
-    """Position and attributes of a vertex side by side: one line of the processor's cache instead of two a corner.
+    """x, y, 1 / z and attributes of a vertex side by side: one line of the processor's cache instead of two a corner.
 
     Reading all in order, before pixels read it in theirs, also brings an image's vertices into the cache at once.
     """
     for i in range(packed.shape[0]):
-        for axis in range(3):
-            packed[i, axis] = vertices[i, axis]
+        packed[i, 0], packed[i, 1] = vertices[i, 0], vertices[i, 1]
+        packed[i, 2] = packed.dtype.type(1) / vertices[i, 2]
         for c in range(attributes.shape[1]):
             packed[i, 3 + c] = attributes[i, c]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _unpack(packed, vertices, attributes):
+def _unpack(packed, vertices, attributes, to_vertices, to_attributes):
     for i in range(packed.shape[0]):
-        for axis in range(3):
-            vertices[i, axis] = packed[i, axis]
-        for c in range(attributes.shape[1]):
-            attributes[i, c] = packed[i, 3 + c]
+        if to_vertices:
+            for axis in range(3):
+                vertices[i, axis] = packed[i, axis]
+        if to_attributes:
+            for c in range(attributes.shape[1]):
+                attributes[i, c] = packed[i, 3 + c]

@@ -1,8 +1,9 @@
 """Rasterisation and interpolation in Triton: the backend of tensors on CUDA.
 
-Rasterised triangles and depths, and interpolated attributes, are bit for bit those of the backend "cpu": the same
-arithmetic in the same order and precision, without fused multiply-adds. Gradients are summed by atomic additions, whose
-order a GPU does not fix: their last bits may differ from call to call.
+Rasterised triangles and depths, and interpolated attributes, are bit for bit those of the backend "cpu" under Triton's
+interpreter: the same arithmetic in the same order and precision, without fused multiply-adds. On a GPU that is checked
+by tests/render/backends/test_triton.py where there is one (not yet run on one). Gradients are summed by atomic
+additions, whose order a GPU does not fix: their last bits may differ from call to call.
 
 With TRITON_INTERPRET=1, set before Python starts, the kernels run on the CPU, slowly, for tests.
 """
@@ -16,18 +17,20 @@ from torch import Tensor
 from facerecon.render.backends import triton_kernels
 from facerecon.render.backends.grid import grid_steps
 
-LARGEST_SMALL_BOX = 256
-"""Pixels of a bounding box up to which one lane draws a triangle; larger ones get a whole program each.
+# What the kernels are compiled with. Multiply-adds round twice, as on the CPU.
+_EXACT = {"enable_fp_fusion": False}
+DRAW_SMALL = {"LARGEST": 256, "TRIANGLES": 32, "num_warps": 1, **_EXACT}
+"""LARGEST: pixels of a bounding box up to which one lane draws a triangle; larger ones get a whole program each.
 
 A program lasts as long as its lane with the most pixels, so that a triangle that fills the screen would hold up all
-others of its program.
+others of its program. TRIANGLES: those of a program, which is one warp, so that no lane waits for those of another.
 """
-_TRIANGLES = 32  # small ones a program: one warp, so that no lane waits for those of another
-_PIXELS = 1024  # a step of a program that draws a large triangle
+DRAW_LARGE = {"PIXELS": 1024, "num_warps": 8, **_EXACT}
+"""PIXELS: a step of a program that draws a large triangle."""
+UNPACK = {"BLOCK": 1024, **_EXACT}
+INTERPOLATION = {"BLOCK": 256, "num_warps": 8, **_EXACT}
+"""BLOCK: pixels of a program, one a lane."""
 _LARGE_PROGRAMS = 1024
-_BLOCK = 256  # pixels of a program that interpolates, one a lane
-# Multiply-adds round twice, as on the CPU.
-_OPTIONS = {"enable_fp_fusion": False}
 
 
 def rasterize(vertices: Tensor, triangles: Tensor, height: int, width: int, cull: bool) -> tuple[Tensor, Tensor]:
@@ -50,21 +53,12 @@ def rasterize(vertices: Tensor, triangles: Tensor, height: int, width: int, cull
             large_count = vertices.new_zeros(1, dtype=torch.int64)
             shared = (nearest, large, large_count, vertices, triangles)
             sizes = (vertices.shape[1], count, height, width, pixels, grid_steps(height, width))
-            blocks = triton.cdiv(count, _TRIANGLES)
-            triton_kernels.draw_small[(images * blocks,)](
-                *shared,
-                *sizes,
-                blocks,
-                CULL=cull,
-                LARGEST=LARGEST_SMALL_BOX,
-                TRIANGLES=_TRIANGLES,
-                num_warps=1,
-                **_OPTIONS,
-            )
+            blocks = triton.cdiv(count, DRAW_SMALL["TRIANGLES"])
+            triton_kernels.draw_small[(images * blocks,)](*shared, *sizes, blocks, CULL=cull, **DRAW_SMALL)
             programs = min(_LARGE_PROGRAMS, len(large))
-            triton_kernels.draw_large[(programs,)](*shared, *sizes, CULL=cull, PIXELS=_PIXELS, num_warps=8, **_OPTIONS)
-        grid = (triton.cdiv(nearest.numel(), _PIXELS),)
-        triton_kernels.unpack[grid](nearest, triangle_index, depth, nearest.numel(), BLOCK=_PIXELS, **_OPTIONS)
+            triton_kernels.draw_large[(programs,)](*shared, *sizes, CULL=cull, **DRAW_LARGE)
+        grid = (triton.cdiv(nearest.numel(), UNPACK["BLOCK"]),)
+        triton_kernels.unpack[grid](nearest, triangle_index, depth, nearest.numel(), **UNPACK)
     return triangle_index, depth
 
 
@@ -88,18 +82,19 @@ class _Interpolation(torch.autograd.Function):
         vertices, attributes, triangles, triangle_index = ctx.saved_tensors
         gradients = torch.zeros_like(vertices), torch.zeros_like(attributes)
         tensors = (image_gradient.contiguous(), triangle_index, vertices, triangles, attributes, *gradients)
-        _launch(triton_kernels.interpolate_backward, *tensors)
-        return *gradients, None, None
+        to_vertices, to_attributes = ctx.needs_input_grad[:2]
+        _launch(triton_kernels.interpolate_backward, *tensors, TO_VERTICES=to_vertices, TO_ATTRIBUTES=to_attributes)
+        return gradients[0] if to_vertices else None, gradients[1] if to_attributes else None, None, None
 
 
-def _launch(kernel: Any, image: Tensor, *tensors: Tensor) -> None:
+def _launch(kernel: Any, image: Tensor, *tensors: Tensor, **constants: bool) -> None:
     """Run an interpolation kernel over all pixels of an image batch (B, H, W, C)."""
     images, height, width, channels = image.shape
     if image.numel() == 0:
         return
     vertex_count, pixels = tensors[1].shape[1], height * width
-    blocks = triton.cdiv(pixels, _BLOCK)
+    blocks = triton.cdiv(pixels, INTERPOLATION["BLOCK"])
     with torch.cuda.device_of(image):
         kernel[(images * blocks,)](
-            image, *tensors, vertex_count, width, pixels, blocks, channels, BLOCK=_BLOCK, num_warps=8, **_OPTIONS
+            image, *tensors, vertex_count, width, pixels, blocks, channels, **constants, **INTERPOLATION
         )

@@ -197,12 +197,12 @@ def unpack(nearest, triangle_index, depth, count, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _quotient(a, b):
-    """a / b rounded to the nearest: for float32 the plain operator is a faster, less exact one."""
-    if b.dtype == tl.float32:
-        return tl.div_rn(a, b)
+def _inverse(a):
+    """1 / a rounded to the nearest: for float32 the plain operator is a faster, less exact one."""
+    if a.dtype == tl.float32:
+        return tl.div_rn(1.0, a)
     else:
-        return a / b
+        return 1.0 / a
 
 
 @triton.jit
@@ -237,12 +237,16 @@ def _relative_point(vertices, index, seen, x, y):
 
 @triton.jit
 def _weights(x0, y0, z0, x1, y1, z1, x2, y2, z2):
-    """Weights, s_i and 1 / sum(u): see numba_cpu."""
-    s0, s1, s2 = z1 * z2, z2 * z0, z0 * z1
+    """Weights, s_i and 1 / sum(u), or zeros: see numba_cpu."""
+    s0, s1, s2 = _inverse(z0), _inverse(z1), _inverse(z2)
     u0, u1, u2 = (x1 * y2 - x2 * y1) * s0, (x2 * y0 - x0 * y2) * s1, (x0 * y1 - x1 * y0) * s2
     total = u0 + u1 + u2
-    scale = tl.where(total != 0, _quotient(1.0, tl.where(total != 0, total, 1.0)), 0.0)
-    return u0 * scale, u1 * scale, u2 * scale, s0, s1, s2, scale
+    scale = _inverse(total)
+    usable = (tl.abs(total) < float("inf")) & (tl.abs(scale) < float("inf"))
+    # By selection: a product with zero would keep NaN.
+    w0, w1, w2 = tl.where(usable, u0 * scale, 0.0), tl.where(usable, u1 * scale, 0.0), tl.where(usable, u2 * scale, 0.0)
+    s0, s1, s2 = tl.where(usable, s0, 0.0), tl.where(usable, s1, 0.0), tl.where(usable, s2, 0.0)
+    return w0, w1, w2, s0, s1, s2, tl.where(usable, scale, 0.0)
 
 
 @triton.jit(do_not_specialize=_SIZES)
@@ -289,7 +293,10 @@ def interpolate_backward(
     blocks,
     channels,
     BLOCK: tl.constexpr,
+    TO_VERTICES: tl.constexpr,
+    TO_ATTRIBUTES: tl.constexpr,
 ):
+    """Adds to the gradients of vertices if TO_VERTICES, and of attributes if TO_ATTRIBUTES."""
     image, offset, _, seen, i, j, k, x0, y0, z0, x1, y1, z1, x2, y2, z2 = _visible(
         triangle_index, vertices, triangles, vertex_count, width, pixels, blocks, BLOCK
     )
@@ -302,23 +309,24 @@ def interpolate_backward(
     while channel < channels:
         p, q, r = i * channels + channel, j * channels + channel, k * channels + channel
         g = tl.load(gradient + offset * channels + channel, mask=seen, other=0.0)
-        h0 += g * tl.load(attributes + p, mask=seen, other=0.0)
-        h1 += g * tl.load(attributes + q, mask=seen, other=0.0)
-        h2 += g * tl.load(attributes + r, mask=seen, other=0.0)
-        tl.atomic_add(attributes_gradient + p, g * w0, mask=seen, sem="relaxed")
-        tl.atomic_add(attributes_gradient + q, g * w1, mask=seen, sem="relaxed")
-        tl.atomic_add(attributes_gradient + r, g * w2, mask=seen, sem="relaxed")
+        if TO_VERTICES:
+            h0 += g * tl.load(attributes + p, mask=seen, other=0.0)
+            h1 += g * tl.load(attributes + q, mask=seen, other=0.0)
+            h2 += g * tl.load(attributes + r, mask=seen, other=0.0)
+        if TO_ATTRIBUTES:
+            tl.atomic_add(attributes_gradient + p, g * w0, mask=seen, sem="relaxed")
+            tl.atomic_add(attributes_gradient + q, g * w1, mask=seen, sem="relaxed")
+            tl.atomic_add(attributes_gradient + r, g * w2, mask=seen, sem="relaxed")
         channel += 1
-    # Through w = u / sum(u): h - mean is dL/du times sum(u); e = dL/de.
-    mean = h0 * w0 + h1 * w1 + h2 * w2
-    h0, h1, h2 = h0 - mean, h1 - mean, h2 - mean
-    e0, e1, e2 = h0 * scale * s0, h1 * scale * s1, h2 * scale * s2
-    # 1 / z_i = s_i / (z_0 z_1 z_2).
-    inverse = _quotient(1.0, s0 * z0)
-    start = vertices_gradient + image * vertex_count * 3
-    _add_point(start, i, seen, e2 * y1 - e1 * y2, e1 * x2 - e2 * x1, -h0 * w0 * (s0 * inverse))
-    _add_point(start, j, seen, e0 * y2 - e2 * y0, e2 * x0 - e0 * x2, -h1 * w1 * (s1 * inverse))
-    _add_point(start, k, seen, e1 * y0 - e0 * y1, e0 * x1 - e1 * x0, -h2 * w2 * (s2 * inverse))
+    if TO_VERTICES:
+        # Through w = u / sum(u): h - mean is dL/du times sum(u); e = dL/de.
+        mean = h0 * w0 + h1 * w1 + h2 * w2
+        h0, h1, h2 = h0 - mean, h1 - mean, h2 - mean
+        e0, e1, e2 = h0 * scale * s0, h1 * scale * s1, h2 * scale * s2
+        start = vertices_gradient + image * vertex_count * 3
+        _add_point(start, i, seen, e2 * y1 - e1 * y2, e1 * x2 - e2 * x1, -h0 * w0 * s0)
+        _add_point(start, j, seen, e0 * y2 - e2 * y0, e2 * x0 - e0 * x2, -h1 * w1 * s1)
+        _add_point(start, k, seen, e1 * y0 - e0 * y1, e0 * x1 - e1 * x0, -h2 * w2 * s2)
 
 
 @triton.jit

@@ -30,6 +30,7 @@ from facerecon.networks.backbones import backbone_input_size
 from facerecon.networks.recognition import RecognitionNetwork, load_recognition, recognition_crop
 from facerecon.networks.weights import weights_file
 from facerecon.provenance import read_provenance
+from facerecon.render.backends import resolve_backend
 from facerecon.systems.amplitude_phase.model import NAME, CoefficientNetwork, DecodedFace, FaceDecoder
 from facerecon.systems.amplitude_phase.settings import RegionWeights, Settings
 from facerecon.systems.augmentation import CoefficientMirror
@@ -159,6 +160,10 @@ class AmplitudePhaseTask:
         decoder = FaceDecoder(face_model, training.size, settings.network.camera, settings.renderer)
         self.losses = FaceLosses(settings, decoder, recognition)
 
+    def check_device(self, device: torch.device) -> None:
+        """Raise InputError if the settings' renderer cannot draw what a network on `device` predicts."""
+        resolve_backend(self.settings.renderer, self._rendering_device(device))
+
     def build_model(self) -> nn.Module:
         return CoefficientNetwork(self.face_model.dimensions, self.settings.network, self.settings.initial_weights)
 
@@ -211,12 +216,14 @@ class AmplitudePhaseTask:
         settings say that the renderer `cpu` does it."""
         device = next(model.parameters()).device
         coefficients = model(batch["image"].to(device))
-        if self.settings.renderer == "cpu":
-            device = torch.device("cpu")
+        device = self._rendering_device(device)
         if self.losses.decoder.triangles.device != device:
             self.losses.to(device)
         placed = {name: values.to(device) for name, values in batch.items()}
         return FaceParameters(*(values.to(device) for values in coefficients)), placed
+
+    def _rendering_device(self, device: torch.device) -> torch.device:
+        return torch.device("cpu") if self.settings.renderer == "cpu" else device
 
     def _validation_rows(self) -> list[list[int]]:
         count = min(self.settings.validation_photographs, len(self.validation.source))

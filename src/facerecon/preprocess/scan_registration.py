@@ -1,0 +1,161 @@
+"""Registration of a scan's file: the scan in a face model's topology, its numbers and a picture to judge it by."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from facerecon.artefacts import atomic_file
+from facerecon.errors import InputError
+from facerecon.geometry.alignment import Similarity
+from facerecon.geometry.cameras import STANDARD_DISTANCE, head_to_camera, project_perspective
+from facerecon.geometry.landmark_files import read_landmarks
+from facerecon.geometry.mesh_files import read_mesh, write_obj, write_ply
+from facerecon.morphable.registration import (
+    UNITS,
+    RegisteredScan,
+    RegistrationModel,
+    distances_to_mesh,
+    register_scan,
+)
+from facerecon.render.mesh import render_mesh
+from facerecon.render.overlay import CLAY
+from facerecon.render.shading import linear_to_srgb
+from facerecon.render.unwrap import surface_facing
+
+SUFFIXES = (".obj", ".ply")
+GREATEST_SHOWN = 1.0
+"""mm at the end of the heat map's colours."""
+
+_WIDTH, _HEIGHT = 480, 600  # of a panel, pixels
+_BAR = 34  # height of the strip with the colour bar, pixels
+_FIELD = 1.15  # of the model's height that a panel shows
+_BACKGROUND = 58
+_UNKNOWN = (0.25, 0.25, 0.25)  # linear RGB of scan points that the mesh does not reach up to
+
+
+def register_file(
+    scan: str | os.PathLike,
+    landmarks: str | os.PathLike | None,
+    model: RegistrationModel,
+    out: str | os.PathLike,
+    unit: str = "mm",
+) -> RegisteredScan:
+    """Register the mesh in a file to a face model, and write the result.
+
+    scan: .obj or .ply. landmarks: its 7 (NoW) or 68 (iBUG) landmarks as .pp, .npy or .txt, in its frame and unit.
+    unit: of both, a key of UNITS. out: .obj or .ply to write, mm, along the scan's axes.
+    Beside `out`, with its stem: <stem>.npz, which holds identity (I,), expression (E,), placement_rotation (3, 3) and
+    placement_translation (3,) mm (head frame -> scan frame), vertices (V, 3) mm in the scan's and head_vertices (V, 3)
+    in the head frame, triangles (F, 3), valid (V,), distances (V,) of vertices to the scan and scan_distances (N,) of
+    the scan's vertices to the mesh, mm, NaN beyond its border; and <stem>.png, which shows the scan, its registration
+    and these distances as a heat map. Each file is written whole or not at all.
+    Raises InputError, naming the file, for anything that cannot be registered.
+    """
+    out = Path(out)
+    if out.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{out}: name a .obj or .ply file for the registered mesh")
+    if unit not in UNITS:
+        raise InputError(f"unit {unit!r} is not known: choose one of {', '.join(UNITS)}")
+    if landmarks is None:
+        raise InputError(f"{scan}: needs landmarks: a file with NoW's 7 or the 68 iBUG points (.pp, .npy or .txt)")
+    mesh = read_mesh(scan)
+    points = read_landmarks(landmarks)
+    try:
+        registered = register_scan((mesh.vertices, mesh.triangles), points, model, UNITS[unit])
+    except InputError as error:
+        raise InputError(f"{scan}: {error}") from None
+    triangles = model.triangles.detach().cpu().numpy().astype(np.int32)
+    in_mm = mesh.vertices * UNITS[unit]
+    scan_distances = distances_to_mesh(in_mm, registered.vertices, triangles)
+
+    write = write_obj if out.suffix.lower() == ".obj" else write_ply
+    write(out, registered.vertices, triangles)
+    with atomic_file(out.with_suffix(".npz")) as temporary:
+        np.savez_compressed(
+            temporary,
+            identity=registered.identity,
+            expression=registered.expression,
+            placement_rotation=registered.placement.rotation,
+            placement_translation=registered.placement.translation,
+            vertices=registered.vertices,
+            head_vertices=registered.head_vertices,
+            triangles=triangles,
+            valid=registered.valid,
+            distances=registered.distances,
+            scan_distances=scan_distances,
+        )
+    picture = draw_registration(in_mm, mesh.triangles, registered, triangles, scan_distances)
+    with atomic_file(out.with_suffix(".png")) as temporary:
+        cv2.imwrite(str(temporary), picture[:, :, ::-1])
+    return registered
+
+
+def draw_registration(
+    scan: NDArray, scan_triangles: NDArray, registered: RegisteredScan, triangles: NDArray, scan_distances: NDArray
+) -> NDArray[np.uint8]:
+    """Scan, registration and heat map side by side from the front, (H, 3 W, 3) uint8 sRGB.
+
+    scan: (N, 3) mm, scan frame; scan_triangles: (G, 3). triangles: (F, 3) of the model. scan_distances: (N,) mm of the
+    scan's vertices to the registration, NaN where unknown (grey); shown from 0 to GREATEST_SHOWN.
+    """
+    head = registered.head_vertices
+    low, high = head.min(0), head.max(0)
+    centre = np.array([*(low + high)[:2] / 2, high[2]])
+    focal = _HEIGHT / _FIELD / (high[1] - low[1]) * STANDARD_DISTANCE
+    to_head = _inverse(registered.placement)
+    scan_pixels = _project(to_head.apply(scan) - centre, focal)
+    share = np.clip(np.nan_to_num(scan_distances) / GREATEST_SHOWN, 0, 1)
+    colours = np.where(np.isnan(scan_distances)[:, None], _UNKNOWN, _heat(share))
+    panels = [
+        _panel(scan_pixels, scan_triangles, np.broadcast_to(CLAY, scan.shape), focal),
+        _panel(_project(head - centre, focal), triangles, np.broadcast_to(CLAY, head.shape), focal),
+        _panel(scan_pixels, scan_triangles, colours, focal),
+    ]
+    mean = np.nanmean(scan_distances) if np.isfinite(scan_distances).any() else np.nan
+    captions = ("scan", "registration", f"distance, mean {mean:.2f} mm")
+    strip = np.full((_BAR, 3 * _WIDTH, 3), _BACKGROUND, np.uint8)
+    bar = 255 * linear_to_srgb(_heat(np.linspace(0, 1, 120)))
+    strip[10:24, 3 * _WIDTH - 170 : 3 * _WIDTH - 50] = bar
+    for k, caption in enumerate(captions):
+        _write(strip, caption, k * _WIDTH + 8)
+    _write(strip, f"{GREATEST_SHOWN:g}", 3 * _WIDTH - 44)
+    return np.vstack([np.hstack(panels), strip])
+
+
+def _panel(pixels: Tensor, triangles: NDArray, colours: NDArray, focal: float) -> NDArray[np.uint8]:
+    """A mesh lit from the camera, whichever way its triangles turn."""
+    triangles = np.asarray(triangles)
+    facing = surface_facing(pixels, triangles, focal, (_WIDTH / 2, _HEIGHT / 2)).abs()
+    shaded = torch.from_numpy(np.asarray(colours, np.float32))[None] * (0.15 + 0.85 * facing[..., None])
+    image, mask = render_mesh(pixels, triangles, shaded, _HEIGHT, _WIDTH, cull=False)
+    picture = np.rint(255 * linear_to_srgb(image[0].clamp(0, 1)).numpy())
+    return np.where(mask[0, ..., None].numpy(), picture, _BACKGROUND).astype(np.uint8)
+
+
+def _project(vertices: NDArray, focal: float) -> Tensor:
+    camera = head_to_camera(
+        torch.from_numpy(np.asarray(vertices, np.float32))[None],
+        torch.eye(3)[None],
+        torch.tensor([[0.0, 0.0, STANDARD_DISTANCE]]),
+    )
+    return project_perspective(camera, focal, (_WIDTH / 2, _HEIGHT / 2))
+
+
+def _inverse(placement: Similarity) -> Similarity:
+    """Inverse of a rigid placement."""
+    return Similarity(1.0, placement.rotation.T, -placement.rotation.T @ placement.translation)
+
+
+def _heat(share: NDArray) -> NDArray[np.float64]:
+    """Linear RGB (N, 3) from blue through green and yellow to red for shares (N,) in [0, 1]."""
+    stops = np.array([[0.05, 0.1, 0.6], [0.05, 0.5, 0.5], [0.1, 0.6, 0.1], [0.8, 0.7, 0.05], [0.7, 0.03, 0.03]])
+    return np.stack([np.interp(share, np.linspace(0, 1, len(stops)), stops[:, k]) for k in range(3)], axis=1)
+
+
+def _write(strip: NDArray[np.uint8], text: str, left: int) -> None:
+    cv2.putText(strip, text, (left, 23), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (230, 230, 230), 1, cv2.LINE_AA)
