@@ -202,10 +202,9 @@ def test_convert_passes_everything_on(monkeypatch, capsys, tmp_path) -> None:
 
 
 def test_formats_and_units_are_those_of_the_library() -> None:
-    from facerecon.morphable.registration import UNITS
-
     from facerecon.cli.model import Format, ScanUnit
     from facerecon.morphable.formats.registry import READERS
+    from facerecon.morphable.registration import UNITS
 
     assert {each.value for each in Format} == set(READERS)
     assert {each.value for each in ScanUnit} == set(UNITS)
