@@ -16,6 +16,8 @@ from facerecon.cli.evaluate import Unit
 from facerecon.cli.reconstruct import _parse_box
 from facerecon.errors import InputError
 from facerecon.evaluate.geometric import now
+from facerecon.evaluate.networks import NETWORKS
+from facerecon.evaluate.networks import run as networks_run
 from facerecon.training import run as training_run
 from facerecon.training.trainer import TrainingResult
 
@@ -50,7 +52,8 @@ def test_all_commands_are_there() -> None:
         "model convert", "model register",
         "data synthesize", "data benchmark", "data build-benchmark", "data manifest",
         "preprocess landmarks", "preprocess parsing", "preprocess fit", "preprocess shard",
-        "evaluate now", "evaluate aflw2000", "evaluate detection", "report now", "report training-curve",
+        "evaluate now", "evaluate networks", "evaluate aflw2000", "evaluate detection",
+            "report now", "report training-curve",
         "report sheet",
     }  # fmt: skip
 
@@ -157,6 +160,20 @@ def test_evaluate_now_passes_everything_on(monkeypatch, capsys, tmp_path) -> Non
     assert (seen["unit"], seen["strict"], seen["curves_csv"]) == ("cm", True, tmp_path / "c.csv")
     assert seen["arguments"] == (Path("b"), Path("p"), "s", tmp_path / "s.csv")
     assert {unit.value for unit in Unit} == set(now.UNIT_TO_MM)
+
+
+def test_evaluate_networks_passes_everything_on(monkeypatch, capsys, tmp_path) -> None:
+    seen = {}
+    monkeypatch.setattr(networks_run, "run", lambda *arguments: seen.update(arguments=arguments))
+    carried = dict.fromkeys(NETWORKS, "carried")
+    assert status(["evaluate", "networks", "a", "b"], capsys)[0] == 0
+    assert seen["arguments"] == ([Path("a"), Path("b")], NETWORKS, carried, None, 1000, 500)
+    options = f"--network parsing --parsing p.safetensors --limit 7 --identities 30 --out {tmp_path}/t.csv"
+    assert status(["evaluate", "networks", "a", *options.split()], capsys)[0] == 0
+    weights = {**carried, "parsing": "p.safetensors"}
+    assert seen["arguments"] == ([Path("a")], ["parsing"], weights, tmp_path / "t.csv", 7, 30)
+    code, _, error = status(["evaluate", "networks", "a", "--sheet", f"{tmp_path}/sheet.pdf"], capsys)
+    assert code == 2 and "sheet.pdf: name a .png or .jpg file" in error
 
 
 @pytest.mark.parametrize(("finished", "expected"), [(True, 0), (False, 75)])

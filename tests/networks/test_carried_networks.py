@@ -5,13 +5,15 @@ import pytest
 import skimage.data
 
 from facerecon.errors import InputError
+from facerecon.morphable.storage import face_model_sha256
 from facerecon.networks.detector import detect_faces, load_detector
 from facerecon.networks.landmarks import load_landmark_network, predict_landmarks
 from facerecon.networks.parsing import load_parsing
 from facerecon.networks.recognition import load_recognition
-from facerecon.networks.weights import carried_weights, read_card
-from facerecon.synthesis.backgrounds import PICTURES
+from facerecon.networks.weights import CARRIED_NAMES, carried_weights, load_weights, read_card
+from facerecon.synthesis.backgrounds import SCENES, TEXTURES
 from facerecon.training.tasks.backgrounds import COLOUR_PICTURES, GRAY_PICTURES
+from facerecon.training.tasks.carry import MAX_BYTES
 
 LOADERS = {
     "detector": load_detector,
@@ -34,7 +36,27 @@ def test_card_says_what_it_is(name):
     load_or_skip(name)
     card = read_card(carried_weights(name))
     assert {"network", "settings", "training", "data", "commit", "face_model_sha256", "measured"} <= card.keys()
-    assert card["measured"] and carried_weights(name).stat().st_size <= 7_000_000
+    assert card["measured"] and carried_weights(name).stat().st_size <= MAX_BYTES
+
+
+def test_all_that_is_carried_is_small():
+    sizes = {}
+    for name in CARRIED_NAMES:
+        try:
+            sizes[name] = carried_weights(name).stat().st_size
+        except InputError:
+            pytest.skip(f"the package carries no {name} weights yet")
+    assert max(sizes.values()) <= MAX_BYTES and sum(sizes.values()) <= 35_000_000, sizes
+
+
+def test_carried_coefficients_are_refused_for_another_face_model():
+    try:
+        path = carried_weights("amplitude_phase")
+    except InputError:
+        pytest.skip("the package carries no amplitude_phase weights yet")
+    load_weights(path, face_model_sha256=face_model_sha256(None))
+    with pytest.raises(InputError, match="trained for face model"):
+        load_weights(path, face_model_sha256="0" * 64)
 
 
 def test_astronaut_is_found_and_the_rest_is_not():
@@ -52,8 +74,8 @@ def test_astronaut_is_found_and_the_rest_is_not():
 
 
 def test_held_out_pictures_are_held_out():
-    """The pictures without faces above that count as unseen are in neither list that photographs are made from."""
-    used = {*COLOUR_PICTURES, *GRAY_PICTURES, *PICTURES}
+    """The pictures above that count as unseen are in no list that photographs or scenes are made from."""
+    used = {*COLOUR_PICTURES, *GRAY_PICTURES, *SCENES, *TEXTURES}
     assert "coffee" in used and used.isdisjoint({"astronaut", "stereo_motorcycle", "microaneurysms", "checkerboard"})
 
 

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from facerecon.errors import InputError
+from facerecon.networks.landmark_heads import RefinementStep, SoftArgmax
 from facerecon.networks.landmarks import (
     CROP_MARGIN,
     LANDMARK_COUNT,
@@ -44,6 +45,49 @@ def test_shapes(network):
     assert points.shape == (3, 68, 2) and log_error.shape == (3, 68)
     with pytest.raises(ValueError, match="multiple of 16"):
         LandmarkNetwork(size=30)
+
+
+@pytest.mark.parametrize("head", ["regression", "soft_argmax", "refined"])
+def test_heads_guess_in_training_and_answer_in_evaluation(head):
+    torch.manual_seed(0)
+    network, images = LandmarkNetwork(**SMALL, head=head), torch.rand(2, 3, 32, 32)
+    stages = {"regression": 1, "soft_argmax": 2, "refined": 3}[head]
+    points, log_error = network.train()(images)
+    assert points.shape == (2, stages, 68, 2) and log_error.shape == (2, stages, 68)
+    (points.square().sum() + log_error.square().sum()).backward()
+    untouched = [name for name, parameter in network.named_parameters() if parameter.grad is None]
+    assert untouched == []
+    network.eval()
+    together = network(images)
+    assert together[0].shape == (2, 68, 2) and together[1].shape == (2, 68)
+    torch.testing.assert_close(together[0][1], network(images[1:])[0][0], atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match="no head is called"):
+        LandmarkNetwork(head="other")
+
+
+def test_soft_argmax_is_at_a_peak_and_less_sure_of_a_wide_one():
+    head = SoftArgmax(2, 2)
+    with torch.no_grad():
+        head.heat.weight.copy_(torch.eye(2)[:, :, None, None])
+        head.heat.bias.zero_()
+    features = torch.zeros(1, 2, 8, 8)
+    features[0, 0, 2, 5] = 40.0  # one cell: column 5, row 2
+    points, spread = head(features)
+    torch.testing.assert_close(points[0], torch.tensor([[2 * 5.5 / 8 - 1, 2 * 2.5 / 8 - 1], [0.0, 0.0]]))
+    assert spread[0, 0] < spread[0, 1] - 1
+
+
+def test_refinement_looks_where_the_points_are():
+    torch.manual_seed(0)
+    step = RefinementStep(channels=4, points=3)
+    features = torch.rand(1, 4, 16, 16)
+    points, log_error = torch.tensor([[[-0.5, -0.5], [0.5, -0.5], [0.0, 0.6]]]), torch.zeros(1, 3)
+    before = step(features, points, log_error)[0]
+    elsewhere, there = features.clone(), features.clone()
+    elsewhere[..., 13:, :4] += 1.0  # the lower left corner, where no point is
+    there[..., 3:5, 3:5] += 1.0
+    torch.testing.assert_close(step(elsewhere, points, log_error)[0], before)
+    assert (step(there, points, log_error)[0] - before).abs().max() > 1e-4
 
 
 def test_start_at_gives_the_mean_points():

@@ -24,6 +24,17 @@ def test_shapes(network):
         ParsingNetwork(size=100)
 
 
+def test_full_size_tells_classes_at_every_pixel():
+    torch.manual_seed(0)
+    network = ParsingNetwork(size=64, width=4, full_size=True).eval()
+    images = torch.rand(2, 3, 64, 64)
+    assert network(images).shape == (2, 19, 64, 64)
+    changed = images.clone()
+    changed[0, :, 30, 40] = 1 - changed[0, :, 30, 40]
+    difference = (network(changed) - network(images)).detach().abs().amax(1)
+    assert difference[0, 30, 40] > 0 and difference[1].max() == 0
+
+
 def test_batched_equals_single(network):
     images = torch.rand(3, 3, 64, 64)
     single = torch.cat([network(image[None]) for image in images])
@@ -40,6 +51,9 @@ def test_parse_face(network):
 
 def test_load(tmp_path, network):
     path = tmp_path / "model.safetensors"
-    save_weights(path, network.state_dict(), {"name": "parsing", "network": {"size": 64, "width": 4}}, half=False)
     images = torch.rand(1, 3, 64, 64)
-    torch.testing.assert_close(load_parsing(path)(images), network(images).detach())
+    for full_size in (False, True):  # weights from before there was a choice have a quarter of the size
+        network = ParsingNetwork(size=64, width=4, full_size=full_size).eval()
+        arguments = {"size": 64, "width": 4} | ({"full_size": True} if full_size else {})
+        save_weights(path, network.state_dict(), {"name": "parsing", "network": arguments}, half=False)
+        torch.testing.assert_close(load_parsing(path)(images), network(images).detach())

@@ -6,9 +6,11 @@ import pytest
 from scipy.io import savemat
 
 from facerecon.errors import InputError
+from facerecon.networks.detector import Detection
 from facerecon.networks.landmarks import LandmarkPrediction
 from facerecon.networks.weights import carried_weights
 from facerecon.preprocess import measure
+from facerecon.preprocess.face import FaceFinder
 from facerecon.preprocess.measure import five_point_error, five_points, measure_aflw2000, measure_detection
 
 FIVE = "10 10\n30 10\n20 20\n12 30\n28 30\n"
@@ -39,40 +41,56 @@ def test_five_points_by_hand(points):
         five_point_error(truth, np.zeros((5, 2)))
 
 
+def finder(boxes, predict) -> FaceFinder:
+    """Faces by the value of a photograph's first pixel; none where `boxes` has none."""
+
+    def detect(image):
+        box = boxes.get(int(image[0, 0, 0]))
+        return [] if box is None else [Detection(np.array(box, np.float32), 0.9)]
+
+    return FaceFinder(detect, predict)
+
+
+def use(monkeypatch, stub: FaceFinder) -> None:
+    monkeypatch.setattr(measure.FaceFinder, "load", classmethod(lambda cls, weights: stub))
+
+
 def test_aflw2000_prints_every_photograph_bin_and_mean(tmp_path, monkeypatch, capsys, points):
-    for name, yaw in (("a", 0.1), ("b", -0.8)):
-        cv2.imwrite(str(tmp_path / f"{name}.jpg"), np.zeros((50, 50, 3), np.uint8))
+    for value, (name, yaw) in enumerate((("a", 0.1), ("b", -0.8), ("c", 0.2))):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((50, 50, 3), value, np.uint8))
+        (tmp_path / f"{name}.png").rename(tmp_path / f"{name}.jpg")  # exact values
         pose = np.array([[0, yaw, 0, 0, 0, 0, 1]])
         savemat(tmp_path / f"{name}.mat", {"pt3d_68": np.vstack([points.T, np.zeros(68)]), "Pose_Para": pose})
     side = np.sqrt(np.ptp(points, axis=0).prod())
-    off = LandmarkPrediction(points + [0.02 * side, 0], np.ones(68), np.ones(68))
-    monkeypatch.setattr(measure, "load_landmark_network", lambda weights: None)
-    monkeypatch.setattr(measure, "predict_landmarks", lambda image, box, network, refinements, flip: off)
-    evaluation = measure_aflw2000(tmp_path)
-    np.testing.assert_allclose(evaluation.per_image, 2)
+
+    def predict(image, box):
+        # from the detector's larger box twice as far off
+        off = 0.02 if np.ptp(box[[0, 2]]) < 60 else 0.04
+        return LandmarkPrediction(points + [off * side, 0], np.ones(68), np.ones(68))
+
+    own = {0: [-20, -20, 70, 70], 1: [-20, -20, 70, 70]}  # the third face is not found
+    use(monkeypatch, finder(own, predict))
+    result = measure_aflw2000(tmp_path)
+    np.testing.assert_allclose(result.true_boxes.per_image, 2)
+    np.testing.assert_allclose(result.own_boxes.per_image, 4)
+    assert result.found.tolist() == [True, True, False]
     printed = capsys.readouterr().out
-    assert "a.jpg  yaw    5.7  NME  2.00 %" in printed and "|yaw| 30-60: NME 2.00 % (1 photographs)" in printed
-    assert "mean of the photographs: NME 2.00 %" in printed
+    assert "a.jpg  yaw    5.7  NME  2.00 %  own box  4.00 %" in printed and "NME  2.00 %  not found" in printed
+    assert "true boxes, |yaw| 30-60: NME 2.00 % (1 photographs)" in printed
+    assert "true boxes, mean of the photographs: NME 2.00 % [2.00, 2.00], largest 2.00 %" in printed
+    assert "own boxes: found 2 of 3" in printed
+    use(monkeypatch, finder({}, predict))
+    assert measure_aflw2000(tmp_path).own_boxes is None
 
 
 def test_detection_counts_only_faces_in_the_right_place(tmp_path, monkeypatch, capsys, points):
-    from facerecon.networks.detector import Detection
-
     for name in ("found.png", "elsewhere.jpg", "nothing.png", "without_points.png"):
         cv2.imwrite(str(tmp_path / name), np.full((60, 60, 3), len(name), np.uint8))
     for name in ("found", "elsewhere", "nothing"):
         (tmp_path / f"{name}.txt").write_text(FIVE)
     boxes = {len("found.png"): [5, 5, 35, 35], len("elsewhere.jpg"): [40, 40, 55, 55]}
-
-    def detect(image, detector, verifier):
-        box = boxes.get(int(image[0, 0, 0]))
-        return [] if box is None else [Detection(np.array(box, np.float32), 0.9)]
-
-    monkeypatch.setattr(measure, "load_detector", lambda weights: None)
-    monkeypatch.setattr(measure, "load_landmark_network", lambda weights: None)
-    monkeypatch.setattr(measure, "detect_faces", detect)
     off = LandmarkPrediction(points + [2, 0], np.ones(68), np.ones(68))
-    monkeypatch.setattr(measure, "predict_landmarks", lambda image, box, network: off)
+    use(monkeypatch, finder(boxes, lambda image, box: off))
     result = measure_detection(tmp_path)
     assert (result.found, result.photographs) == (1, 3) and result.error == pytest.approx(0.1)
     assert result.errors["elsewhere.jpg"] is None and "without_points.png" not in result.errors
@@ -90,14 +108,13 @@ def test_bad_folders(tmp_path):
 def test_bad_points_are_named(tmp_path, monkeypatch, text):
     cv2.imwrite(str(tmp_path / "face.png"), np.zeros((20, 20, 3), np.uint8))
     (tmp_path / "face.txt").write_text(text)
-    monkeypatch.setattr(measure, "load_detector", lambda weights: None)
-    monkeypatch.setattr(measure, "load_landmark_network", lambda weights: None)
+    use(monkeypatch, finder({}, None))
     with pytest.raises(InputError, match=r"face\.txt: not five lines"):
         measure_detection(tmp_path)
 
 
 @pytest.mark.skipif(not carried(), reason="the package carries no landmark and detector weights yet")
 def test_real_photographs(real_photographs):
-    assert measure_aflw2000(real_photographs / "aflw2000").mean_over_images <= 5.5
+    assert measure_aflw2000(real_photographs / "aflw2000").true_boxes.mean_over_images <= 5.5
     result = measure_detection(real_photographs / "photos")
     assert result.found >= 10 / 12 * result.photographs and result.error <= 0.12

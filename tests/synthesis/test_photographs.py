@@ -12,20 +12,18 @@ from facerecon.errors import InputError
 from facerecon.geometry.cameras import head_to_camera, project_perspective
 from facerecon.geometry.rotations import euler_to_matrix
 from facerecon.morphable.storage import load_face_model
-from facerecon.synthesis import photographs
 from facerecon.synthesis.head_surface import CLASS, load_head_surface
+from facerecon.synthesis.occasions import Pose, sample_occasion
 from facerecon.synthesis.person import sample_person
 from facerecon.synthesis.photographs import (
-    Pose,
+    landmark_visibility,
     load_ground_truth,
     place_camera,
     render_subject,
-    sample_occasion,
     take_photograph,
     write_photographs,
 )
 from facerecon.synthesis.randomness import BENCHMARK_DOMAIN, TRAINING_DOMAIN, stream
-from facerecon.synthesis.rendering import Camera, Rendering
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +47,8 @@ def test_a_shard_holds_what_its_layout_promises(shard):
     truth = load_ground_truth(shard)
     assert list(truth["id"]) == ["0000003_00", "0000003_01", "0000004_00", "0000004_01"]
     assert truth["landmarks"].shape == (4, 68, 2) and truth["identity"].shape == (4, 80)
+    assert ((truth["occlusion"] >= 0) & (truth["occlusion"] <= 1)).all() and (truth["age"] > 3).all()
+    assert ((truth["key_light"] >= 0) & (truth["key_light"] <= 1)).all() and truth["hands"].dtype == bool
     for name in truth["id"]:
         image = cv2.imread(str(shard / "images" / f"{name}.jpg"))
         labels = cv2.imread(str(shard / "labels" / f"{name}.png"), cv2.IMREAD_UNCHANGED)
@@ -88,7 +88,7 @@ def test_eyes_lie_under_their_landmarks(surface, model):
     person = sample_person(rng, surface)
     occasion = sample_occasion(rng, surface.generator.expression_names)
     plain = replace(
-        occasion, expression=np.zeros(52, np.float32), hat=False, glasses=False, occluders=0, loose_hair=False,
+        occasion, expression=np.zeros(52, np.float32), hat=False, glasses=False, occluder=None, loose_hair=False,
         pose=Pose(np.zeros(3), 1500.0, 0.6, np.zeros(2)),
     )  # fmt: skip
     person = replace(person, hair=replace(person.hair, kind=None))
@@ -108,7 +108,7 @@ def test_far_side_of_a_profile_is_hidden(surface, model):
     person = replace(person, hair=replace(person.hair, kind=None))
     occasion = sample_occasion(rng, surface.generator.expression_names)
     profile = Pose(np.radians([0.0, 80.0, 0.0]), 1500.0, 0.5, np.zeros(2))
-    side = replace(occasion, pose=profile, occluders=0, glasses=False)
+    side = replace(occasion, pose=profile, occluder=None, glasses=False, hat=False)
     photograph = take_photograph(rng, surface, model, person, side, 160)
     # The nose points to the image's right: the subject's left half is hidden.
     assert photograph.visible[:8].mean() > 0.6 and photograph.visible[9:17].mean() < 0.4
@@ -116,25 +116,27 @@ def test_far_side_of_a_profile_is_hidden(surface, model):
 
 
 @pytest.mark.parametrize("outside", [(-0.6, 40.0), (40.0, -0.01), (96.0, 40.0)])
-def test_a_landmark_just_outside_the_photograph_is_not_visible(monkeypatch, surface, model, outside):
+def test_a_landmark_just_outside_the_photograph_is_not_visible(outside):
     """Nothing covers these points: a plane of skin far behind them fills the picture."""
-    rng = stream(1, TRAINING_DOMAIN, 2)
-    person = sample_person(rng, surface)
-    occasion = replace(sample_occasion(rng, surface.generator.expression_names), occluders=0, loose_hair=False)
+    points = np.tile(np.float32([20.0, 20.0, 500.0]), (68, 1))
+    points[0, :2] = outside
+    skin = np.full((144, 144), CLASS["skin"], np.uint8)
+    visible, occlusion = landmark_visibility(points, np.full((144, 144), 900.0), skin, 1.5)
+    assert not visible[0] and visible[1:].all() and occlusion == 0.0
 
-    def project(camera: Camera, points: np.ndarray) -> np.ndarray:
-        return np.tile(np.float32([*outside, 500.0]), (len(points), 1)) + np.float32([[0, 0, 0], *[[10, 10, 0]] * 67])
 
-    def covered(surface, person, head, extras, camera, light, size) -> Rendering:
-        square = np.ones((size, size))
-        skin = np.full((size, size), CLASS["skin"], np.uint8)
-        return Rendering(np.full((size, size, 3), 0.2, np.float32), skin, square > 0, 900.0 * square)
-
-    monkeypatch.setattr(Camera, "project", project)
-    monkeypatch.setattr(photographs, "render_scene", covered)
-    visible = take_photograph(rng, surface, model, person, occasion, 96).visible
-    assert not visible[0]
-    assert visible[1:].all() == (outside[0] < 86)
+def test_what_hides_a_landmark_counts_as_occlusion_unless_it_is_the_head_itself():
+    points = np.tile(np.float32([20.0, 20.0, 500.0]), (68, 1))
+    points[34:, 0] = 60.0
+    depth, labels = np.full((96, 96), 900.0), np.full((96, 96), CLASS["skin"], np.uint8)
+    depth[:, 50:], labels[:, 50:] = 400.0, CLASS["hair"]
+    visible, occlusion = landmark_visibility(points, depth, labels, 1.0)
+    assert visible[:34].all() and not visible[34:].any() and occlusion == 0.5
+    labels[:, 50:] = CLASS["nose"]
+    visible, occlusion = landmark_visibility(points, depth, labels, 1.0)
+    assert not visible[34:].any() and occlusion == 0.0
+    labels[:, 50:], depth[:, 50:] = CLASS["eye_g"], 900.0  # a clear lens leaves the depth behind it
+    assert landmark_visibility(points, depth, labels, 1.0)[0].all()
 
 
 def test_identities_of_training_and_benchmark_come_from_different_streams():

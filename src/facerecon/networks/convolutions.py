@@ -7,6 +7,8 @@ from torch.nn import functional as F
 # Centre and spread of photographs' values in [0, 1]; close to the usual ImageNet ones, one number for all channels.
 _IMAGE_MEAN = 0.45
 _IMAGE_SPREAD = 0.25
+TRUNK_LEVELS = (2, 4, 6)
+"""Layers of `face_trunk` after which its features are complete at 1/4, 1/8 and 1/16 of the crop."""
 
 
 def standardise(images: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 from facerecon.errors import InputError
 from facerecon.morphable.topology import MIRRORED_LANDMARKS
-from facerecon.networks.convolutions import conv_norm, face_trunk, standardise, to_tensor
+from facerecon.networks.convolutions import TRUNK_LEVELS, conv_norm, face_trunk, standardise, to_tensor
 from facerecon.networks.image_crops import (
     apply_matrix,
     crop_matrix,
@@ -21,10 +22,13 @@ from facerecon.networks.image_crops import (
     square_of_box,
     warp,
 )
+from facerecon.networks.landmark_heads import FinePyramid, RefinementStep, SoftArgmax
 from facerecon.networks.loading import load_network
 
 LANDMARK_COUNT = 68
 CROP_MARGIN = 1.3  # side of the crop over the longer side of the points' box
+Head = Literal["regression", "soft_argmax", "refined"]
+_FINE_CHANNELS = 32
 # Expected error, in box sides, at which the confidence has fallen to 1/e.
 _CONFIDENCE_ERROR = 0.05
 
@@ -45,33 +49,63 @@ class LandmarkPrediction:
 
 
 class LandmarkNetwork(nn.Module):
-    """Residual network that regresses the points directly from a square crop.
+    """Residual network that finds the points in a square crop.
 
     size: crop in pixels, a multiple of 16. width: channels at a quarter of the size; deeper stages have two and four
-    times as many. hidden: units of the layer before the output.
+    times as many. hidden: units of the layer before the first guess. head: how the points come about:
+    `regression`: the first guess, regressed from the coarsest features, is the answer;
+    `soft_argmax`: the centre of mass of one heat map a point;
+    `refined`: the first guess, moved in two steps by what is seen around its points.
     """
 
-    def __init__(self, size: int = 112, width: int = 48, hidden: int = 256):
+    def __init__(self, size: int = 112, width: int = 48, hidden: int = 256, head: Head = "regression"):
         super().__init__()
         if size % 16:
             raise ValueError(f"the crop size must be a multiple of 16, not {size}")
-        self.size = size
+        if head not in get_args(Head):
+            raise ValueError(f"no head is called {head!r}; there are {', '.join(get_args(Head))}")
+        self.size, self.head = size, head
         self.features = nn.Sequential(*face_trunk(width), conv_norm(4 * width, 64, 1))
         self.hidden = nn.Linear(64 * (size // 16) ** 2, hidden)
         self.output = nn.Linear(hidden, 3 * LANDMARK_COUNT)
+        if head != "regression":
+            self.fine = FinePyramid(width, _FINE_CHANNELS)
+        if head == "soft_argmax":
+            self.heat_maps = SoftArgmax(_FINE_CHANNELS, LANDMARK_COUNT)
+        elif head == "refined":
+            self.steps = nn.ModuleList(RefinementStep(_FINE_CHANNELS, LANDMARK_COUNT) for _ in range(2))
 
     def start_at(self, mean_points: Tensor) -> None:
-        """Let the untrained network give about `mean_points` (68, 2), crop units, and an expected error of 0.1."""
+        """Let the untrained network guess about `mean_points` (68, 2), crop units, and an expected error of 0.1."""
         with torch.no_grad():
             self.output.weight.mul_(0.3)
             self.output.bias.copy_(F.pad(mean_points, (0, 1), value=float(np.log(0.1))).flatten())
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images: (B, 3, size, size) sRGB in [0, 1] -> points (B, 68, 2) in crop units (-1 at the left and upper edge,
-        1 at the right and lower one) and the logarithm (B, 68) of each point's expected distance from the truth."""
-        features = self.features(standardise(images)).flatten(1)
-        values = self.output(F.relu(self.hidden(features))).float().unflatten(1, (LANDMARK_COUNT, 3))
-        return values[..., :2], values[..., 2]
+        1 at the right and lower one) and the logarithm (B, 68) of each point's expected distance from the truth.
+
+        In training mode (B, stages, 68, 2) and (B, stages, 68): every guess on the way, the answer last.
+        """
+        features, levels = standardise(images), []
+        for number, layer in enumerate(self.features):
+            features = layer(features)
+            if number in TRUNK_LEVELS:
+                levels.append(features)
+        values = self.output(F.relu(self.hidden(features.flatten(1)))).float().unflatten(1, (LANDMARK_COUNT, 3))
+        guesses = [(values[..., :2], values[..., 2])]
+        if self.head != "regression":
+            fine = self.fine(*levels)
+        if self.head == "soft_argmax":
+            points, spread = self.heat_maps(fine)
+            guesses.append((points, guesses[0][1] + spread))
+        elif self.head == "refined":
+            for step in self.steps:
+                guesses.append(step(fine, *guesses[-1]))
+        if not self.training:
+            return guesses[-1]
+        points, log_error = zip(*guesses, strict=True)
+        return torch.stack(points, 1), torch.stack(log_error, 1)
 
 
 @torch.inference_mode()

@@ -2,6 +2,8 @@
 
 After BiSeNet (Yu et al. 2018): a shallow path keeps detail, a deep one sees context and is weighed by attention, and a
 fusion block joins them. Sized for crops of 128 to 160 pixels, so detail is kept at 1/4 and context seen down to 1/16.
+Eyes and lips are a few pixels high there: classes are told at the crop's full size, from features at 1/2 with a skip
+connection. (Exact labels shrunk to 36 x 36 and enlarged again have a mean IoU of 0.77, at 128 x 128 0.95.)
 """
 
 import os
@@ -48,10 +50,29 @@ class FeatureFusion(nn.Module):
         return features * (1 + self.attention(features.mean((2, 3), keepdim=True)))
 
 
-class ParsingNetwork(nn.Module):
-    """size: side in pixels, a multiple of 16, at which crops are looked at. width: channels at half that size."""
+class FullSizeHead(nn.Module):
+    """Classes at the crop's size: a step from 1/4 to 1/2 with a skip connection, then four pixels a cell."""
 
-    def __init__(self, size: int = 144, width: int = 16):
+    def __init__(self, joint: int, width: int):
+        super().__init__()
+        self.narrow = conv_norm(joint, 2 * width)
+        self.skip = nn.Conv2d(width, 2 * width, 1)
+        self.join = conv_norm(2 * width, 2 * width)
+        self.classes = nn.Conv2d(2 * width, 4 * CLASS_COUNT, 1)
+
+    def forward(self, fused: Tensor, first: Tensor) -> Tensor:
+        """fused: (B, joint, S/4, S/4), first: (B, width, S/2, S/2) -> logits (B, 19, S, S)."""
+        features = self.join(resize_to(self.narrow(fused), first) + self.skip(first))
+        return F.pixel_shuffle(self.classes(features), 2)
+
+
+class ParsingNetwork(nn.Module):
+    """size: side in pixels, a multiple of 16, at which crops are looked at. width: channels at half that size.
+
+    full_size: whether the classes are told at the crop's size, or at a quarter of it.
+    """
+
+    def __init__(self, size: int = 144, width: int = 16, full_size: bool = False):
         super().__init__()
         if size % 16:
             raise ValueError(f"the crop size must be a multiple of 16, not {size}")
@@ -66,17 +87,22 @@ class ParsingNetwork(nn.Module):
         self.refine_sixteenth = AttentionRefinement(10 * width, joint)
         self.overall = nn.Conv2d(10 * width, joint, 1)
         self.fusion = FeatureFusion(2 * joint, joint)
-        self.head = nn.Sequential(conv_norm(joint, joint), nn.Conv2d(joint, CLASS_COUNT, 1))
+        if full_size:
+            self.head: nn.Module = FullSizeHead(joint, width)
+        else:
+            self.head = nn.Sequential(conv_norm(joint, joint), nn.Conv2d(joint, CLASS_COUNT, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """images: (B, 3, size, size) standard crops, sRGB in [0, 1] -> class logits (B, 19, size/4, size/4)."""
+        """images: (B, 3, size, size) standard crops, sRGB in [0, 1] -> class logits (B, 19, S, S), where S is size, or
+        size / 4 for a network without `full_size`."""
         first = self.first(standardise(images))
         eighth = self.eighth(self.quarter(first))
         sixteenth = self.sixteenth(eighth)
         context = self.refine_sixteenth(sixteenth) + self.overall(sixteenth.mean((2, 3), keepdim=True))
         context = self.refine_eighth(eighth) + resize_to(context, eighth)
         detail = self.detail(first)
-        return self.head(self.fusion(detail, resize_to(context, detail)))
+        fused = self.fusion(detail, resize_to(context, detail))
+        return self.head(fused, first) if isinstance(self.head, FullSizeHead) else self.head(fused)
 
     def probabilities(self, images: Tensor) -> Tensor:
         """images: (B, 3, S, S) standard crops of any size, in [0, 1] -> class probabilities (B, 19, S, S)."""

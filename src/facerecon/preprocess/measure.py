@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from facerecon.data.images import read_image
 from facerecon.errors import InputError
 from facerecon.evaluate.geometric.aflw2000 import Aflw2000Evaluation, evaluate_aflw2000, read_aflw2000
-from facerecon.networks.detector import detect_faces, load_detector
+from facerecon.evaluate.networks.statistics import mean_interval
 from facerecon.networks.image_crops import points_box
-from facerecon.networks.landmarks import load_landmark_network, predict_landmarks
+from facerecon.preprocess.face import FaceFinder, main_face
 from facerecon.progress import track
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -30,31 +30,66 @@ class DetectionMeasure:
     errors: dict[str, float | None]
 
 
+@dataclass(frozen=True)
+class Aflw2000Measure:
+    """NME in %. true_boxes: with the true points' boxes. own_boxes: with the detector's, of the photographs whose face
+    was found (None if there are none); found: (N,) which."""
+
+    true_boxes: Aflw2000Evaluation
+    own_boxes: Aflw2000Evaluation | None
+    found: NDArray[np.bool_]
+
+
 def measure_aflw2000(
-    folder: Path, weights: Path | None = None, refinements: int = 1, flip: bool = True
-) -> Aflw2000Evaluation:
+    folder: Path, weights: Path | None = None, detector_weights: Path | None = None
+) -> Aflw2000Measure:
     """Print the 68-point NME (%) of the landmark network on a folder in AFLW2000-3D's layout, and return it.
 
-    Boxes are the true points' tight boxes. weights: of the landmark network (None: those carried). refinements, flip:
-    as in `networks.landmarks.predict_landmarks`. Raises InputError as `read_aflw2000` does.
+    Once with the true points' tight boxes, once with those of our own detector, which is asked as the pipeline does.
+    Beside means the largest error and the 95 % bootstrap interval of the mean over photographs. Weights: None takes
+    those carried. Raises InputError as `read_aflw2000` does.
     """
     photographs = read_aflw2000(Path(folder))
-    network = load_landmark_network(weights)
-    predicted, truth = [], []
+    finder = FaceFinder.load({"landmarks": weights, "detector": detector_weights})
+    from_true, from_own, truth, found = [], [], [], []
     for photograph in track(photographs, "AFLW2000-3D landmarks", len(photographs)):
         points = photograph.landmarks[:, :2]
         image = read_image(photograph.path)
-        predicted.append(predict_landmarks(image, points_box(points), network, refinements, flip).points)
+        from_true.append(finder.predict(image, points_box(points)).points)
+        boxes = [each.box for each in finder.detect(image)]
+        own = boxes[main_face(boxes, image.shape)] if boxes else None
+        found.append(own is not None and _holds(own, points.mean(0)))
+        from_own.append(finder.predict(image, own).points if found[-1] else np.full((68, 2), np.nan))
         truth.append(points)
     yaw = np.array([photograph.yaw for photograph in photographs])
-    evaluation = evaluate_aflw2000(np.array(predicted), np.array(truth), yaw)
-    for photograph, error in zip(photographs, evaluation.per_image, strict=True):
-        print(f"{photograph.path.name}  yaw {photograph.yaw:6.1f}  NME {error:5.2f} %")
+    evaluation = evaluate_aflw2000(np.array(from_true), np.array(truth), yaw)
+    known = np.array(found, bool)
+    own_evaluation = None
+    if known.any():
+        own_evaluation = evaluate_aflw2000(np.array(from_own)[known], np.array(truth)[known], yaw[known])
+    own_errors = np.full(len(known), np.nan)
+    if own_evaluation is not None:
+        own_errors[known] = own_evaluation.per_image
+    for photograph, error, own_error in zip(photographs, evaluation.per_image, own_errors, strict=True):
+        beside = f"own box {own_error:5.2f} %" if np.isfinite(own_error) else "not found"
+        print(f"{photograph.path.name}  yaw {photograph.yaw:6.1f}  NME {error:5.2f} %  {beside}")
+    _print_aflw2000("true boxes", evaluation)
+    print(f"own boxes: found {known.sum()} of {len(known)}")
+    if own_evaluation is not None:
+        _print_aflw2000("own boxes", own_evaluation)
+    return Aflw2000Measure(evaluation, own_evaluation, known)
+
+
+def _print_aflw2000(boxes: str, evaluation: Aflw2000Evaluation) -> None:
     for name, error in evaluation.bins.items():
-        print(f"|yaw| {name}: NME {error:.2f} % ({evaluation.counts[name]} photographs)")
-    print(f"mean of the yaw bins: NME {evaluation.mean:.2f} % (std {evaluation.std:.2f})")
-    print(f"mean of the photographs: NME {evaluation.mean_over_images:.2f} %")
-    return evaluation
+        print(f"{boxes}, |yaw| {name}: NME {error:.2f} % ({evaluation.counts[name]} photographs)")
+    print(f"{boxes}, mean of the yaw bins: NME {evaluation.mean:.2f} % (std {evaluation.std:.2f})")
+    low, high = mean_interval(evaluation.per_image)
+    worst = evaluation.per_image.max()
+    print(
+        f"{boxes}, mean of the photographs: NME {evaluation.mean_over_images:.2f} % "
+        f"[{low:.2f}, {high:.2f}], largest {worst:.2f} %"
+    )
 
 
 def measure_detection(
@@ -63,29 +98,40 @@ def measure_detection(
     """Print how many portraits' faces are found and how far five points are off, and return it.
 
     folder: pictures NAME.jpg or NAME.png, each with NAME.txt: five lines `x y`, pixels: centre of the eye on the
-    image's left and on its right, nose tip, mouth corner on the left and on the right. A face is found
-    if the best detection's box holds the middle of the true points. Weights: None takes those carried.
+    image's left and on its right, nose tip, mouth corner on the left and on the right. A face is found if the box of
+    the main face that the pipeline finds holds the middle of the true points. Weights: None takes those carried.
     Raises InputError if the folder has no such pictures or a .txt is not five points.
     """
-    pictures = [path for path in sorted(Path(folder).glob("*")) if path.suffix.lower() in _IMAGE_SUFFIXES]
-    pictures = [path for path in pictures if path.with_suffix(".txt").is_file()]
-    if not pictures:
-        raise InputError(f"{folder}: no pictures with a .txt of five points beside them; give a folder that has some")
-    detector, network = load_detector(detector_weights), load_landmark_network(landmark_weights)
+    pictures = marked_pictures(folder)
+    finder = FaceFinder.load({"detector": detector_weights, "landmarks": landmark_weights})
     errors: dict[str, float | None] = {}
     for path in track(pictures, "detection", len(pictures)):
         truth, image = _read_points(path.with_suffix(".txt")), read_image(path)
-        detections = detect_faces(image, detector, verifier=network)
+        boxes = [each.box for each in finder.detect(image)]
         errors[path.name] = None
-        if detections and _holds(detections[0].box, truth.mean(0)):
-            five = five_points(predict_landmarks(image, detections[0].box, network).points)
+        if boxes and _holds(box := boxes[main_face(boxes, image.shape)], truth.mean(0)):
+            five = five_points(finder.predict(image, box).points)
             errors[path.name] = five_point_error(five, truth)
     known = [error for error in errors.values() if error is not None]
     for name, error in errors.items():
         print(f"{name}  " + ("not found" if error is None else f"five-point error {100 * error:.1f} %"))
     mean = float(np.mean(known)) if known else float("nan")
-    print(f"found {len(known)} of {len(errors)}; mean five-point error {100 * mean:.2f} % of the eye distance")
+    low, high = mean_interval(np.array(known)) if known else (float("nan"), float("nan"))
+    worst = max(known, default=float("nan"))
+    print(
+        f"found {len(known)} of {len(errors)}; mean five-point error {100 * mean:.2f} % of the eye distance "
+        f"[{100 * low:.2f}, {100 * high:.2f}], largest {100 * worst:.1f} %"
+    )
     return DetectionMeasure(len(known), len(errors), mean, errors)
+
+
+def marked_pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder that have five points beside them. Raises InputError if there are none."""
+    pictures = [path for path in sorted(Path(folder).glob("*")) if path.suffix.lower() in _IMAGE_SUFFIXES]
+    pictures = [path for path in pictures if path.with_suffix(".txt").is_file()]
+    if not pictures:
+        raise InputError(f"{folder}: no pictures with a .txt of five points beside them; give a folder that has some")
+    return pictures
 
 
 def five_points(landmarks: NDArray) -> NDArray[np.float64]:

@@ -29,8 +29,9 @@ from facerecon.progress import track
 from facerecon.provenance import provenance_record, write_folder
 from facerecon.synthesis.head_surface import HeadSurface, load_head_surface
 from facerecon.synthesis.kernels import fused_vertex_normals
+from facerecon.synthesis.occasions import Occasion, Pose, sample_occasion
 from facerecon.synthesis.person import Person, sample_person
-from facerecon.synthesis.photographs import Occasion, Pose, sample_occasion, take_photograph
+from facerecon.synthesis.photographs import take_photograph
 from facerecon.synthesis.randomness import BENCHMARK_DOMAIN, chance, stream
 
 VERSION = 1
@@ -141,7 +142,7 @@ def _occasion(rng: Generator, surface: HeadSurface, challenge: str) -> Occasion:
     neutral = np.zeros_like(occasion.expression)
     angles = np.radians([rng.normal(0.0, 8.0), rng.uniform(-60.0, 60.0), rng.normal(0.0, 5.0)])
     pose = Pose(angles, rng.uniform(500.0, 1500.0), rng.uniform(0.4, 0.6), rng.uniform(-0.08, 0.08, 2))
-    plain = replace(occasion, pose=pose, hat=False, glasses=False, occluders=0, loose_hair=False)
+    plain = replace(occasion, pose=pose, hat=False, glasses=False, occluder=None, loose_hair=False)
     if challenge == "multiview_neutral":
         return replace(plain, expression=neutral)
     if challenge == "multiview_expressions":
@@ -149,7 +150,7 @@ def _occasion(rng: Generator, surface: HeadSurface, challenge: str) -> Occasion:
     if challenge == "multiview_occlusions":
         kind = rng.integers(3)
         return replace(
-            plain, expression=neutral, glasses=kind == 0, hat=kind == 1, occluders=1 + int(kind == 2),
+            plain, expression=neutral, glasses=kind == 0, hat=kind == 1, occluder="hand" if kind == 2 else None,
         )  # fmt: skip
     angles = np.radians([rng.normal(5.0, 10.0), rng.normal(0.0, 18.0), rng.normal(0.0, 10.0)])
     close = Pose(angles, rng.uniform(300.0, 450.0), rng.uniform(0.45, 0.65), pose.shift)

@@ -1,16 +1,21 @@
 """One synthetic person: the shape, skin, eyes and hair that all photographs of a subject share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from facerecon.morphable.head import HeadIdentity
-from facerecon.morphable.skin import brow_map, sample_skin, skin_albedo, smooth_noise
-from facerecon.synthesis.head_surface import CLASS, HeadSurface, paint_eyes_and_mouth
-from facerecon.synthesis.randomness import chance
-from facerecon.synthesis.shapes import HairStyle, sample_hair_style
+from facerecon.morphable.skin import SkinParameters, brow_map, sample_skin, smooth_noise
+from facerecon.synthesis.beards import FacialHair, facial_hair_paint, sample_facial_hair
+from facerecon.synthesis.bust import person_bust
+from facerecon.synthesis.eyes_and_mouth import EyeAndMouthLook, paint_mouth, sample_eye_and_mouth_look
+from facerecon.synthesis.growth import neutral_head
+from facerecon.synthesis.hair_styles import HairStyle, sample_hair_style, scalp_paint
+from facerecon.synthesis.head_surface import CLASS, HeadSurface
+from facerecon.synthesis.population import even_melanin, sample_identity
+from facerecon.synthesis.skin_detail import SkinDetail, paint_skin, sample_skin_detail, skin_gloss
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,11 @@ class Person:
     skin_colour: NDArray[np.float32]
     melanin: float
     hair: HairStyle
+    facial_hair: FacialHair
+    bust: NDArray[np.float32]
+    neck_colour: NDArray[np.float32]
+    detail: SkinDetail
+    eyes: EyeAndMouthLook
 
 
 def sample_person(
@@ -38,8 +48,8 @@ def sample_person(
     stretch: standard deviation of a random scaling of width and height beyond the head's own variation.
     displacement: RMS of a smooth asymmetric deformation drawn apart from the face model's prior, mm.
     """
-    identity = surface.generator.sample_identity(rng)
-    neutral = surface.generator.neutral(identity).astype(np.float32)
+    identity = sample_identity(rng, surface.generator)
+    neutral = neutral_head(surface.generator, identity)
     neutral = neutral * np.array([rng.normal(1.0, stretch), rng.normal(1.0, stretch), 1.0], np.float32)
     offsets = None
     if displacement > 0.0:
@@ -52,31 +62,23 @@ def sample_person(
         )
         offsets = (offsets * displacement / np.sqrt(3.0)).astype(np.float32)
     parameters = sample_skin(rng, identity)
-    colours = np.zeros((len(surface.template), 3), np.float32)
-    is_skin = surface.is_part("skin", "eye_sockets")
-    points = surface.template[is_skin]
-    masks = {name: mask[is_skin] for name, mask in surface.masks.items()}
-    colours[is_skin] = skin_albedo(points, masks, parameters, rng, detail=detail)
-    skin_colour = np.median(colours[is_skin], 0)
-    hair = sample_hair_style(rng, parameters.hair, male=identity.sex > 0.5)
-    if hair.kind is not None or chance(rng, 0.5):  # painted roots below the shell; a shaved head shows its stubble
-        cover = surface.scalp * (0.93 if hair.kind is not None else rng.uniform(0.1, 0.6))
-        colours = colours * (1.0 - cover[:, None]) + hair.colour * cover[:, None]
-    if chance(rng, 0.25):  # eye make-up or tired eyes
-        colours *= _eye_shadow(rng, surface)[:, None]
-    paint_eyes_and_mouth(surface, colours, parameters.iris, rng.normal(0.0, 0.12, 2))
+    parameters = replace(parameters, melanin=even_melanin(parameters.melanin))
+    hair = sample_hair_style(rng, identity)
+    facial_hair = sample_facial_hair(rng, identity, hair, parameters)
+    # Strands are drawn over the skin; of brows and beard the skin itself shows only what lies under them.
+    parameters = replace(parameters, hair=facial_hair.colour, brow=0.4 * parameters.brow, beard=0.0)
+    male = identity.sex > 0.5
+    colours = paint_skin(rng, surface, parameters, identity.age, male)
+    skin_colour = np.median(colours[surface.is_part("skin")][::16], 0)
+    roots, beard = scalp_paint(surface, hair)[:, None], facial_hair_paint(surface, facial_hair)[:, None]
+    colours = colours * (1.0 - beard) + facial_hair.colour * beard
+    colours = colours * (1.0 - roots) + hair.colour * roots
+    paint_mouth(surface, colours, rng)
+    eyes = sample_eye_and_mouth_look(rng, parameters.iris, identity.age, male)
+    skin_detail = sample_skin_detail(rng, parameters, identity.age, male)
 
-    triangle_class = surface.triangle_class.copy()
-    centre = surface.template[surface.triangles].mean(1)
-    brows = parameters.brow * brow_map(centre, parameters.brow_arch, parameters.brow_width) > 0.35
-    paintable = np.isin(triangle_class, [CLASS["skin"], CLASS["nose"]])
-    triangle_class[brows & paintable & (centre[:, 0] > 0)] = CLASS["l_brow"]
-    triangle_class[brows & paintable & (centre[:, 0] < 0)] = CLASS["r_brow"]
-    if hair.kind is not None:
-        covered = surface.scalp[surface.triangles].mean(1) > 0.5
-        triangle_class[covered & np.isin(triangle_class, [CLASS["skin"], CLASS["neck"]])] = CLASS["hair"]
-    gloss = np.full(len(surface.template), rng.uniform(0.0, 0.12), np.float32)
-    gloss *= 1.0 + surface.masks["lips"] * rng.uniform(0.0, 2.0)
+    triangle_class = _classes(surface, facial_hair, parameters, roots[:, 0] if hair.kind is not None else None)
+    gloss = skin_gloss(rng, surface, identity.age)
     return Person(
         identity,
         neutral,
@@ -87,13 +89,33 @@ def sample_person(
         skin_colour.astype(np.float32),
         float(parameters.melanin),
         hair,
+        facial_hair,
+        bust=person_bust(identity),
+        neck_colour=_neck_colour(surface, colours),
+        detail=skin_detail,
+        eyes=eyes,
     )
 
 
-def _eye_shadow(rng: Generator, surface: HeadSurface) -> NDArray[np.float32]:
-    eyes = surface.template[surface.is_part("eye_left")].mean(0)
-    x, y, z = surface.template.T
-    spread = ((np.abs(x) - eyes[0]) / rng.uniform(10.0, 16.0)) ** 2
-    spread += ((y - eyes[1] - rng.uniform(-3.0, 6.0)) / rng.uniform(6.0, 11.0)) ** 2
-    shadow = rng.uniform(0.2, 0.7) * np.exp(-0.5 * spread) * (z > eyes[2] - 25.0)
-    return (1.0 - shadow).astype(np.float32)
+def _classes(
+    surface: HeadSurface, facial_hair: FacialHair, parameters: SkinParameters, roots: NDArray | None
+) -> NDArray[np.uint8]:
+    """(F,) parsing classes with brows and, where roots (V,) cover the scalp, painted hair."""
+    triangle_class = surface.triangle_class.copy()
+    at = surface.brow_triangles
+    centre = surface.triangle_centre[at]
+    brows = facial_hair.brow * brow_map(centre, parameters.brow_arch, parameters.brow_width) > 0.35
+    brows &= np.isin(triangle_class[at], [CLASS["skin"], CLASS["nose"]])
+    triangle_class[at[brows & (centre[:, 0] > 0)]] = CLASS["l_brow"]
+    triangle_class[at[brows & (centre[:, 0] < 0)]] = CLASS["r_brow"]
+    if roots is not None:
+        bare = (triangle_class == CLASS["skin"]) | (triangle_class == CLASS["neck"])
+        triangle_class[bare & (surface.triangle_mean(roots) > 0.4)] = CLASS["hair"]
+    return triangle_class
+
+
+def _neck_colour(surface: HeadSurface, colours: NDArray) -> NDArray[np.float32]:
+    """(3,) mean colour of the skin near the rim where the head ends."""
+    skin = surface.is_part("skin")
+    low = skin & (surface.template[:, 1] < surface.template[skin, 1].min() + 16.0)
+    return colours[low].mean(0).astype(np.float32)

@@ -24,51 +24,48 @@ from facerecon.morphable.storage import load_open_model
 from facerecon.progress import Progress
 from facerecon.provenance import provenance_record, write_folder, write_hdf5
 from facerecon.synthesis.backgrounds import sample_background
-from facerecon.synthesis.camera_effects import apply_camera, sample_jpeg_quality
-from facerecon.synthesis.expressions import sample_expression
-from facerecon.synthesis.head_surface import HeadSurface, load_head_surface
-from facerecon.synthesis.lighting import Light, sample_light
-from facerecon.synthesis.occluders import draw_loose_hair, draw_occluder
+from facerecon.synthesis.beards import beard_layers
+from facerecon.synthesis.bust import PlacedBust, place_bust
+from facerecon.synthesis.camera_effects import apply_camera, automatic_exposure, sample_jpeg_quality
+from facerecon.synthesis.clothing import Outfit, bust_meshes, dress, sample_outfit
+from facerecon.synthesis.eyes_and_mouth import sample_gaze
+from facerecon.synthesis.glasses import look_through, sample_glasses
+from facerecon.synthesis.hair import HairLayers, hair_layers
+from facerecon.synthesis.hair_rendering import composite_hair
+from facerecon.synthesis.hands import Bearer, HandLook
+from facerecon.synthesis.head_surface import CLASS, HeadSurface, load_head_surface
+from facerecon.synthesis.headwear import sample_headwear
+from facerecon.synthesis.jewellery import ear_lobes, sample_earrings
+from facerecon.synthesis.kernels import fused_vertex_normals
+from facerecon.synthesis.lashes import lash_strands
+from facerecon.synthesis.occasions import Occasion, Pose, sample_body_turn, sample_occasion
+from facerecon.synthesis.occluders import HELD_BY_HAND, draw_blob, occluder_meshes
 from facerecon.synthesis.person import Person, sample_person
-from facerecon.synthesis.randomness import TRAINING_DOMAIN, chance, stream
-from facerecon.synthesis.rendering import Camera, area_reduce, render_scene, tabulated_srgb
-from facerecon.synthesis.shapes import glasses_mesh, hair_mesh, hat_mesh, torso_mesh
+from facerecon.synthesis.randomness import TRAINING_DOMAIN, stream
+from facerecon.synthesis.rendering import Camera, area_reduce, render_scene, tone_mapped
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 KIND = "synthetic_photographs"
 SUPERSAMPLING = 1.5
+ELBOWS = np.float32([[-270.0, -330.0, 150.0], [270.0, -330.0, 150.0]])  # mm from the neck's rim, of raised arms
+YOUNGEST_WITH_EARRINGS = 10.0  # years
 VERTEX_UNIT = 0.01  # mm a count of the int16 face vertices
-
-
-@dataclass(frozen=True)
-class Pose:
-    """angles: (3,) pitch, yaw, roll, rad. distance: camera to head, mm. extent: larger side of the landmarks' box as a
-    fraction of the image. shift: (2,) of the box centre from the image centre, fraction of the image."""
-
-    angles: NDArray[np.float64]
-    distance: float
-    extent: float
-    shift: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Occasion:
-    """What varies between photographs of one person."""
-
-    expression: NDArray[np.float32]
-    pose: Pose
-    light: Light
-    hat: bool = False
-    glasses: bool = False
-    occluders: int = 0
-    loose_hair: bool = False
+# Classes of the bare head: a hidden landmark under one of these is hidden by the head itself.
+HEAD_CLASSES = [
+    CLASS[name]
+    for name in (
+        "skin", "l_brow", "r_brow", "l_eye", "r_eye", "l_ear", "r_ear", "nose", "mouth", "u_lip", "l_lip", "neck",
+    )
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Photograph:
     """image: (S, S, 3) uint8 RGB. labels: (S, S) uint8. landmarks: (68, 2) px. visible: (68,). face_vertices: (Vc, 3)
     coarse face mesh with expression, head frame, mm. Both are exact for a person without displacement; the displacement
-    of the benchmark's people moves the surface that is photographed, but neither landmarks nor mesh."""
+    of the benchmark's people moves the surface that is photographed, but neither landmarks nor mesh. occlusion: share
+    of the landmarks in the picture that hair, clothes, hats, dark glasses or occluders hide. dark_glasses: sunglasses
+    are worn."""
 
     image: NDArray[np.uint8]
     labels: NDArray[np.uint8]
@@ -76,32 +73,8 @@ class Photograph:
     visible: NDArray[np.bool_]
     camera: Camera
     face_vertices: NDArray[np.float32]
-
-
-def sample_pose(rng: Generator) -> Pose:
-    """Half of the heads near frontal, half at any yaw up to 90 degrees; close and far cameras."""
-    yaw = rng.normal(0.0, 25.0) if chance(rng, 0.5) else rng.uniform(-90.0, 90.0)
-    pitch = np.clip(rng.normal(0.0, 17.0), -45.0, 45.0)
-    roll = np.clip(rng.normal(0.0, 13.0), -35.0, 35.0)
-    return Pose(
-        np.radians([pitch, yaw, roll]),
-        float(np.exp(rng.uniform(np.log(380.0), np.log(2500.0)))),
-        rng.uniform(0.42, 0.72),
-        rng.uniform(-0.10, 0.10, 2),
-    )
-
-
-def sample_occasion(rng: Generator, names: list[str]) -> Occasion:
-    """Anything that a photograph in the wild may show."""
-    return Occasion(
-        expression=sample_expression(rng, names),
-        pose=sample_pose(rng),
-        light=sample_light(rng),
-        hat=chance(rng, 0.12),
-        glasses=chance(rng, 0.22),
-        occluders=int(rng.integers(1, 3)) if chance(rng, 0.3) else 0,
-        loose_hair=chance(rng, 0.07),
-    )
+    occlusion: float
+    dark_glasses: bool
 
 
 def place_camera(landmarks: NDArray, pose: Pose, size: int) -> Camera:
@@ -131,52 +104,97 @@ def take_photograph(
         head = head + person.displacement
     face = coarse[surface.generator.face_vertices]
     landmarks = np.asarray(model.landmark_operator @ face, np.float32)
-    skin = head[surface.is_part("skin")]
-    eye_height = float(landmarks[36:48, 1].mean())
-    extras = [torso_mesh(rng, skin, person.skin_colour)]
-    if person.hair.kind is not None:
-        extras.append(hair_mesh(rng, skin, eye_height, person.hair))
-    if occasion.hat:
-        extras.append(hat_mesh(rng, skin, eye_height))
-    if occasion.glasses:
-        extras.append(glasses_mesh(rng, landmarks))
-    camera = place_camera(landmarks, occasion.pose, size)
-    fine = round(size * SUPERSAMPLING)
-    rendering = render_scene(surface, person, head, extras, camera.scaled(fine / size), occasion.light, fine)
+    camera, fine = place_camera(landmarks, occasion.pose, size), round(size * SUPERSAMPLING)
+    view = camera.scaled(fine / size)
 
-    exposure = _exposure(rng, rendering.radiance[rendering.covered & (rendering.labels > 0)])
-    image = tabulated_srgb(rendering.radiance * exposure)
-    image = np.where(rendering.covered[..., None], image, sample_background(rng, fine))
+    outfit = sample_outfit(rng, person.identity.sex > 0.5)
+    bust = place_bust(person.bust, coarse, sample_body_turn(rng, occasion.pose.angles))
+    extras = bust_meshes(outfit, bust, person.neck_colour)
+    hat = sample_headwear(rng, surface, head, landmarks) if occasion.hat else None
+    if hat is not None:
+        extras.append(hat.mesh)
+    ears = ear_tops(surface, head)
+    glasses = sample_glasses(rng, landmarks, ears) if occasion.glasses else None
+    if glasses is not None:
+        extras.append(glasses.frame)
+    earrings = sample_earrings(rng, ear_lobes(surface, head), person.identity.sex > 0.5)
+    if earrings is not None and person.identity.age > YOUNGEST_WITH_EARRINGS:
+        extras.append(earrings)
+    if occasion.occluder is not None:
+        extras += occluder_meshes(
+            rng, occasion.occluder, _bearer(rng, surface, person, outfit, bust, head, landmarks, ears)
+        )
+    hair = HairLayers([], [])
+    if hat is None or not hat.hides_hair:
+        hair = hair_layers(
+            rng, surface, head, person.hair, landmarks, hat.rim if hat else None, occasion.loose_hair, bust.vertices
+        )
+    beard = beard_layers(rng, surface, head, person.facial_hair)
+    beard = HairLayers([lash_strands(surface, coarse, person.eyes), *beard.strands], [])
+    gaze = sample_gaze(rng, camera.rotation)
+    rendering = render_scene(surface, person, head, extras, view, occasion.light, fine, hair.casters, gaze)
+    rendering = dress(rendering, view, outfit, bust, person.neck_colour)
+    rendering = composite_hair(rng, rendering, beard, view, occasion.light, fine)
+    if glasses is not None:
+        rendering = look_through(rendering, glasses, view, occasion.light)
+    rendering = composite_hair(rng, rendering, hair, view, occasion.light, fine)
+
+    skin = rendering.radiance[rendering.labels == CLASS["skin"]][::5]
+    exposure = automatic_exposure(rng, skin, occasion.light.level())
+    opacity = rendering.opacity[..., None]
+    background = sample_background(rng, fine, occasion.light.tint())
+    image = tone_mapped(rendering.radiance * exposure * opacity + background * (1.0 - opacity))
     labels = rendering.labels
     projected = camera.project(landmarks)
-    box = np.concatenate([projected[:, :2].min(0), projected[:, :2].max(0)]) * (fine / size)
-    skin_srgb = tabulated_srgb(person.skin_colour * exposure)
-    for _ in range(occasion.occluders):
-        image = draw_occluder(rng, image, labels, skin_srgb, box)
-    if occasion.loose_hair:
-        image = np.ascontiguousarray(image)
-        draw_loose_hair(rng, image, labels, tabulated_srgb(person.hair.colour * exposure * 1.5))
+    if occasion.occluder == "blob":
+        box = np.concatenate([projected[:, :2].min(0), projected[:, :2].max(0)]) * (fine / size)
+        image = draw_blob(rng, image, labels, box)
     image = apply_camera(rng, area_reduce(image, size))
+    visible, occlusion = landmark_visibility(projected, rendering.depth, labels, fine / size)
     return Photograph(
         image,
         cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST_EXACT),
         projected[:, :2].astype(np.float32),
-        _visible(projected, rendering.depth, labels, fine / size),
+        visible,
         camera,
         face,
+        occlusion,
+        glasses is not None and glasses.dark,
     )
 
 
-def _exposure(rng: Generator, radiance: NDArray) -> np.float32:
-    """Gain that brings the head's brightness to a random level."""
-    level = np.percentile(radiance.mean(1), rng.uniform(40.0, 85.0)) if len(radiance) else 0.3
-    return np.float32(rng.uniform(0.10, 0.6) / max(float(level), 1e-3))
+def _bearer(
+    rng: Generator,
+    surface: HeadSurface,
+    person: Person,
+    outfit: Outfit,
+    bust: PlacedBust,
+    head: NDArray,
+    landmarks: NDArray,
+    ears: NDArray,
+) -> Bearer:
+    on_face = np.flatnonzero(surface.is_part("skin"))[::3]
+    normals = fused_vertex_normals(head, surface.triangles)[on_face]
+    look = HandLook(person.neck_colour, outfit.colour, float(rng.uniform(15.0, 170.0)))
+    elbows = bust.from_body(ELBOWS)
+    return Bearer(landmarks, head[on_face], normals, ears, elbows, person.identity.sex, person.identity.age, look)
 
 
-def _visible(
+def ear_tops(surface: HeadSurface, head: NDArray) -> NDArray[np.float32]:
+    """(2, 3) where glasses rest on the right and the left ear of a head (V, 3), mm."""
+    on_ear = (surface.masks["ears"] > 0.5) & (np.abs(surface.template[:, 0]) < 80.0)
+    tops = []
+    for side in (-1.0, 1.0):
+        ear = np.flatnonzero(on_ear & (side * surface.template[:, 0] > 0.0))
+        tops.append(head[ear[surface.template[ear, 1].argmax()]])
+    return np.array(tops, np.float32)
+
+
+def landmark_visibility(
     projected: NDArray, depth: NDArray, labels: NDArray, scale: float, tolerance: float = 6.0
-) -> NDArray[np.bool_]:
-    """(68,) True where nothing lies more than `tolerance` mm in front of the landmark and no occluder covers it.
+) -> tuple[NDArray[np.bool_], float]:
+    """(68,) True where nothing lies more than `tolerance` mm in front of the landmark and no occluder covers it, and
+    the share of the landmarks in the picture that something else than the bare head hides.
 
     depth, labels: `scale` times as large as the pixels of `projected`.
     """
@@ -184,7 +202,10 @@ def _visible(
     column, row = np.floor(projected[:, :2] * scale).astype(int).T
     inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
     column, row = column.clip(0, size - 1), row.clip(0, size - 1)
-    return inside & (projected[:, 2] <= depth[row, column] + tolerance) & (labels[row, column] > 0)
+    seen = labels[row, column]
+    visible = inside & (projected[:, 2] <= depth[row, column] + tolerance) & (seen > 0)
+    hidden = inside & ~visible & ~np.isin(seen, HEAD_CLASSES)
+    return visible, float(hidden.sum() / max(inside.sum(), 1))
 
 
 def render_subject(
@@ -261,8 +282,14 @@ def _row(
         "age": np.float32(person.identity.age),
         "ancestry": np.asarray(person.identity.ancestry, np.float32),
         "melanin": np.float32(person.melanin),
-        "occluded": np.bool_(occasion.occluders > 0),
+        "weight": np.float32(person.identity.weight),
+        "occluded": np.bool_(occasion.occluder is not None),
+        "occlusion": np.float32(photograph.occlusion),
+        "hands": np.bool_(occasion.occluder in HELD_BY_HAND),
+        "mask": np.bool_(occasion.occluder == "mask"),
+        "key_light": np.float32(occasion.light.key_share()),
         "glasses": np.bool_(occasion.glasses),
+        "dark_glasses": np.bool_(photograph.dark_glasses),
         "hat": np.bool_(occasion.hat),
     }
 

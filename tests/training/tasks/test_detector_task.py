@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from facerecon.networks.detector import LARGEST_FACE, SMALLEST_FACE, decode
+from facerecon.networks.detector import LARGEST_FACE, REFERENCE_SIZE, SMALLEST_FACE, STRIDE, decode, suppress
 from facerecon.training.tasks.backgrounds import BACKGROUND_SIZE, make_background
-from facerecon.training.tasks.detector import DetectorTask, choose_threshold, focal_loss
+from facerecon.training.tasks.detector import DetectorTask, choose_threshold, focal_loss, judge, overlap_loss
 from facerecon.training.tasks.photographs import PhotographStore
 from facerecon.training.tasks.scenes import Scene, SceneComposer, detector_targets
 from facerecon.training.tasks.settings import DetectorSettings
@@ -20,7 +20,7 @@ def store(toy_folder) -> PhotographStore:
 
 def scene(boxes=(), ignored=(), size=64) -> Scene:
     as_boxes = [np.array(values, float).reshape(-1, 4) for values in (boxes, ignored)]
-    return Scene(np.zeros((size, size, 3), np.uint8), *as_boxes)
+    return Scene(np.zeros((size, size, 3), np.uint8), *as_boxes, np.arange(len(as_boxes[0])))
 
 
 def test_focal_loss_by_hand():
@@ -39,9 +39,9 @@ def test_focal_loss_by_hand():
 def test_targets_decode_to_the_boxes():
     boxes = [[6.0, 10.0, 30.0, 42.0], [40.0, 41.0, 60.0, 62.0]]
     heat, geometry, weight = detector_targets(scene(boxes), 64)
-    assert (heat == 1).sum() == 2 and (weight[heat == 1] == 1).all()
+    assert (weight == 1).sum() == 2 and (heat[weight == 1] == 1).all() and (weight[heat == 1] >= 0.6).all()
     logits = torch.where(torch.from_numpy(heat) == 1, 5.0, -5.0)
-    found, _ = decode(logits, torch.from_numpy(geometry), 0.5)
+    found = np.array([each.box for each in suppress(*decode(logits, torch.from_numpy(geometry), 0.5))])
     np.testing.assert_allclose(found[np.argsort(found[:, 0])], boxes, atol=1e-3)
 
 
@@ -52,12 +52,13 @@ def test_targets_leave_out_ignored_areas():
 
 
 def test_scenes_are_labelled_where_the_faces_are(store):
-    composer = SceneComposer(store, DetectorSettings(**FEW, whole_photo=0, no_person=0, two_people=0, faceless=0), 0)
+    composer = SceneComposer(store, DetectorSettings(**FEW, whole_photo=0, no_person=0, more_people=0, faceless=0), 0)
     rng = np.random.default_rng(0)
     counts = []
     for index in range(len(store)):
-        made = composer.compose(rng, index, index)
+        made = composer.compose(rng, [index, index])
         assert made.image.shape == (160, 160, 3) and made.image.dtype == np.uint8
+        assert list(made.indices) in ([index], [])
         counts.append(len(made.boxes) + len(made.ignored))
         for box in made.boxes:
             longest = (box[2:] - box[:2]).max()
@@ -70,17 +71,17 @@ def test_nobody_and_decoys_give_no_boxes(store):
     for settings in ({"no_person": 1, "whole_photo": 0}, {"faceless": 1, "whole_photo": 0}):
         composer = SceneComposer(store, DetectorSettings(**FEW, **settings), 0)
         for index in range(8):
-            made = composer.compose(rng, index, index + 1)
+            made = composer.compose(rng, [index, index + 1])
             assert len(made.boxes) == 0 and len(made.ignored) == 0
 
 
 def test_covered_faces_are_ignored(store):
-    settings = DetectorSettings(**FEW, whole_photo=0, no_person=0, two_people=1, faceless=0)
+    settings = DetectorSettings(**FEW, whole_photo=0, no_person=0, more_people=1, faceless=0)
     composer, rng = SceneComposer(store, settings, 0), np.random.default_rng(1)
-    scenes = [composer.compose(rng, index % len(store), (index + 5) % len(store)) for index in range(60)]
+    scenes = [composer.compose(rng, (index + np.array([0, 5, 7])) % len(store)) for index in range(60)]
     counts = [(len(made.boxes), len(made.ignored)) for made in scenes]
-    assert max(boxes for boxes, _ in counts) == 2 and any(ignored for _, ignored in counts)
-    assert all(boxes + ignored <= 2 for boxes, ignored in counts)
+    assert max(boxes for boxes, _ in counts) == 3 and any(ignored for _, ignored in counts)
+    assert all(boxes + ignored <= 3 for boxes, ignored in counts)
 
 
 def test_backgrounds():
@@ -101,6 +102,32 @@ def test_batches_and_loss(store):
     loss, _ = task.loss(lambda images: (logits, batch["geometry"]), batch, 0)
     assert loss.item() < 1e-5
     assert task.loss(lambda images: (logits, batch["geometry"] + 1), batch, 0)[0].item() > 0.5
+
+
+def box_geometry(x0, y0, x1, y1):
+    """A box in pixels from the cell's corner, as the network gives it."""
+    size = np.log(np.array([x1 - x0, y1 - y0]) / REFERENCE_SIZE)
+    return torch.tensor([*size, (x0 + x1) / 2 / STRIDE, (y0 + y1) / 2 / STRIDE], dtype=torch.float64)
+
+
+def test_overlap_loss_by_hand():
+    box = box_geometry(0, 0, 40, 40)
+    assert overlap_loss(box, box).item() == pytest.approx(0)
+    # half beside it: intersection 800, union 2400, hull 2400
+    assert overlap_loss(box, box_geometry(20, 0, 60, 40)).item() == pytest.approx(1 - 800 / 2400)
+    # apart: hull 100 x 40, of which 800 are covered by neither
+    assert overlap_loss(box, box_geometry(60, 0, 100, 40)).item() == pytest.approx(1 + 800 / 4000)
+    predicted = (box + torch.tensor([0.1, -0.2, 0.3, 0.1], dtype=torch.float64)).requires_grad_()
+    assert gradcheck(lambda value: overlap_loss(value, box), predicted)
+
+
+def test_judging_by_hand():
+    seen = scene([[10, 10, 30, 30], [40, 40, 60, 60]], ignored=[[0, 50, 10, 64]])
+    boxes = np.array([[11, 10, 31, 30], [40, 0, 60, 20], [0, 52, 8, 62]], float)
+    scores, overlaps, found = judge(seen, boxes, np.array([0.9, 0.8, 0.7]))
+    np.testing.assert_allclose(scores, [0.9, 0.8])  # the third lies where nothing is asked
+    np.testing.assert_allclose(overlaps, [19 / 21, 0])
+    np.testing.assert_allclose(found, [0.9, 0])
 
 
 def test_validation_of_a_blank_and_of_a_perfect_detector(store):

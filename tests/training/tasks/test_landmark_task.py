@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from facerecon.networks.landmarks import MIRRORED_LANDMARKS, load_landmark_network
-from facerecon.networks.weights import read_card
+from facerecon.errors import InputError
+from facerecon.networks.landmarks import MIRRORED_LANDMARKS, LandmarkNetwork, load_landmark_network
+from facerecon.networks.weights import read_card, save_weights
 from facerecon.training.run import run_training
 from facerecon.training.tasks.landmarks import LandmarkTask, expected_error_loss, wing_loss
 from facerecon.training.tasks.photographs import PhotographStore
@@ -51,7 +52,7 @@ def test_loss_is_zero_at_perfect_points_and_confidence_does_not_move_them(store)
     task = LandmarkTask(LandmarkSettings(**SMALL), store, seed=0, batch_size=4)
     batch = task.batch(0)
     points = batch["points"].clone().requires_grad_()
-    loss, terms = task.loss(lambda images: (points, torch.zeros(4, 68)), batch, 0)
+    loss, terms = task.loss(lambda images: (points[:, None], torch.zeros(4, 1, 68)), batch, 0)
     assert terms["wing"].item() == 0
     loss.backward()
     assert (points.grad == 0).all()
@@ -107,3 +108,18 @@ def test_training_lowers_the_loss_and_writes_a_card(toy_folder, tmp_path):
     card = read_card(result.weights)
     assert card["face_model_sha256"] == "f" * 64 and card["data"]["photographs"] == 24
     assert load_landmark_network(result.weights).size == 32
+
+
+def test_training_goes_on_from_given_weights(tmp_path, store):
+    path = tmp_path / "start.safetensors"
+    torch.manual_seed(3)
+    start = LandmarkNetwork(**SMALL, head="refined")
+    arguments = {**SMALL, "head": "refined"}
+    save_weights(path, start.state_dict(), {"name": "landmarks", "network": arguments}, half=False)
+    task = LandmarkTask(LandmarkSettings(**SMALL, initial_weights=str(path)), store, 0, 4)
+    for name, tensor in task.build_model().state_dict().items():
+        assert torch.equal(tensor, start.state_dict()[name])
+    assert len(task.card()["initial_weights_sha256"]) == 64
+    other = LandmarkTask(LandmarkSettings(**{**SMALL, "width": 12}, initial_weights=str(path)), store, 0, 4)
+    with pytest.raises(InputError, match=r"start\.safetensors: of another head, size or width"):
+        other.build_model()

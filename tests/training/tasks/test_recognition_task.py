@@ -8,7 +8,7 @@ from torch.autograd import gradcheck
 from facerecon.errors import InputError
 from facerecon.training.tasks.crops import StandardCrops
 from facerecon.training.tasks.photographs import PhotographStore
-from facerecon.training.tasks.recognition import RecognitionTask, margin_loss, verification
+from facerecon.training.tasks.recognition import RecognitionTask, margin_loss, pair_loss
 from facerecon.training.tasks.settings import RecognitionSettings
 
 
@@ -36,22 +36,24 @@ def test_margin_loss_by_hand():
         margin_loss(cosines, subjects, 0.0, 0.2)
 
 
-def test_verification_by_hand():
-    perfect = verification(np.array([0.9, 0.8, 0.1, 0.2]), np.array([True, True, False, False]))
-    assert perfect == {"accuracy": 1.0, "tar_at_far_1pc": 1.0, "auc": 1.0}
-    mixed = verification(np.array([0.9, 0.3, 0.5, 0.1]), np.array([True, True, False, False]))
-    # best threshold: above 0.5 accepts half and refuses all, or above 0.1 accepts all and refuses half
-    assert mixed["accuracy"] == pytest.approx(0.75) and mixed["auc"] == pytest.approx(0.75)
-    assert mixed["tar_at_far_1pc"] == pytest.approx(0.5)
-    assert verification(np.ones(4), np.array([True, False, True, False]))["auc"] == pytest.approx(0.5)
-    with pytest.raises(ValueError, match="needs pairs"):
-        verification(np.ones(3), np.ones(3, bool))
+def test_pair_loss_by_hand():
+    unit = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64), dim=1)
+    # temperature 1/2; photographs 0 and 2 are a pair: each is asked for its partner among the two others
+    near = 2 * 0.5**0.5
+    expected = (np.log(1 + np.exp(0 - near)) + np.log(2)) / 2
+    assert pair_loss(unit, torch.tensor([4, 7, 4]), 0.5).item() == pytest.approx(expected)
+    assert pair_loss(unit, torch.tensor([0, 1, 2]), 0.5).item() == 0
+    free = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    assert gradcheck(lambda value: pair_loss(value, torch.tensor([0, 0, 1, 1, 1]), 0.3), free)
+    with pytest.raises(ValueError, match="temperature"):
+        pair_loss(unit, torch.tensor([0, 1, 2]), 0.0)
 
 
 def test_batches_and_subjects(task, store):
     batch = task.batch(3)
     assert batch["images"].shape == (6, 112, 112, 3) and batch["images"].dtype == torch.uint8
     assert torch.equal(batch["subjects"], task.batch(3)["subjects"])
+    assert torch.bincount(batch["subjects"]).max() == 4  # photographs of a subject, of which there are but three
     numbers = torch.cat([task.batch(step)["subjects"] for step in range(12)])
     training = store.split(0.4, 1000)[0]
     assert sorted(set(numbers.tolist())) == list(range(len(np.unique(store.subjects[training]))))
@@ -66,6 +68,16 @@ def test_loss_and_validation(task):
     with torch.no_grad():
         measured = task.validate(model)
     assert 0.5 <= measured["accuracy"] <= 1
+    assert 0 <= measured["rank_1"] <= 1 and measured["identities"] >= 2
+
+
+def test_batches_without_regard_to_subjects(store, toy_mean):
+    settings = RecognitionSettings(width=4, initial_trunk=None, validation_fraction=0.4, photos_per_subject=1)
+    task = RecognitionTask(settings, store, 0, 6, toy_mean)
+    training = store.split(0.4, 1000)[0]
+    steps = len(training) // 6
+    drawn = np.concatenate([task._chosen(np.random.default_rng(0), step) for step in range(steps)])
+    assert len(set(drawn.tolist())) == 6 * steps
 
 
 def test_crops_agree_with_the_standard_crop(store, toy_mean):

@@ -20,7 +20,7 @@ from facerecon.networks.landmarks import load_landmark_network
 from facerecon.networks.parsing import load_parsing
 from facerecon.networks.recognition import load_recognition
 
-MAX_BYTES = 7_000_000
+MAX_BYTES = 14_000_000  # of one file; those carried together: 35 million
 UNKNOWN = "unknown"
 _LOADERS = {
     "detector": load_detector,

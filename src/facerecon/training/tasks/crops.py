@@ -46,11 +46,20 @@ class StandardCrops:
     def labels(self, index: int, matrix: NDArray) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Classes (size, size) as they stand in the photograph, and where the crop lies inside the photograph.
 
-        A mirroring `matrix` moves the pixels only: left and right classes are the caller's to exchange.
+        A crop pixel has the class that most of four samples in it have. A mirroring `matrix` moves the pixels only:
+        left and right classes are the caller's to exchange.
         """
         labels = self._store.labels(index)
         inside = inside_photo(matrix, labels.shape, self.size)
-        return warp(labels, matrix, self.size, cv2.BORDER_CONSTANT, nearest=True), inside
+        return majority(warp(labels, 2 * matrix, 2 * self.size, cv2.BORDER_CONSTANT, nearest=True)), inside
+
+
+def majority(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The most frequent class of each 2 x 2 block: (2H, 2W) -> (H, W); of a tie, one of the most frequent."""
+    first, second, third, fourth = labels[::2, ::2], labels[::2, 1::2], labels[1::2, ::2], labels[1::2, 1::2]
+    first_repeats = (first == second) | (first == third) | (first == fourth)
+    second_repeats = (second == third) | (second == fourth)
+    return np.select([first_repeats, second_repeats, third == fourth], [first, second, third], first)
 
 
 def inside_photo(matrix: NDArray, shape: tuple[int, ...], size: int) -> NDArray[np.bool_]:

@@ -1,5 +1,6 @@
 """Training of the face detector on scenes composed of synthetic photographs."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from facerecon.networks.convolutions import channels_first, to_tensor
-from facerecon.networks.detector import DetectorNetwork, decode, intersection_over_union, suppress
+from facerecon.networks.detector import (
+    REFERENCE_SIZE,
+    STRIDE,
+    DetectorNetwork,
+    decode,
+    intersection_over_union,
+    suppress,
+)
 from facerecon.training.tasks.augment import batch_generator
 from facerecon.training.tasks.photographs import PhotographStore, ShuffledIndices
 from facerecon.training.tasks.scenes import Scene, SceneComposer, detector_targets
@@ -42,6 +50,25 @@ def focal_loss(logits: Tensor, heat: Tensor) -> Tensor:
     return torch.where(heat < 0, 0, loss).sum()
 
 
+def overlap_loss(predicted: Tensor, true: Tensor) -> Tensor:
+    """1 - generalised intersection over union (Rezatofighi et al. 2019) of boxes, in [0, 2].
+
+    predicted, true: (..., 4) as `DetectorNetwork.forward` gives them for one cell. Where both lie counts, not the cell.
+    """
+    (low, high), (true_low, true_high) = _corners(predicted), _corners(true)
+    shared = (torch.minimum(high, true_high) - torch.maximum(low, true_low)).clamp(min=0).prod(-1)
+    union = (high - low).prod(-1) + (true_high - true_low).prod(-1) - shared
+    hull = (torch.maximum(high, true_high) - torch.minimum(low, true_low)).prod(-1)
+    return 2 - shared / union - union / hull
+
+
+def _corners(geometry: Tensor) -> tuple[Tensor, Tensor]:
+    """Upper left and lower right corners (..., 2) in cells, from the cell's corner."""
+    # a wild size would overflow to an infinite area early in training
+    half = torch.exp(geometry[..., :2].clamp(-6, 6)) * (REFERENCE_SIZE / STRIDE / 2)
+    return geometry[..., 2:] - half, geometry[..., 2:] + half
+
+
 class DetectorTask:
     """A `TrainingTask`; batches are images (B, S, S, 3) uint8 with heat, geometry and weight of `detector_targets`."""
 
@@ -66,8 +93,9 @@ class DetectorTask:
 
     def batch(self, step: int) -> dict[str, Tensor]:
         rng = batch_generator(self.seed, step)
-        indices = self._order.take(2 * step * self.batch_size, 2 * self.batch_size).reshape(-1, 2)
-        scenes = [self._composer.compose(rng, first, second) for first, second in indices]
+        most = self.settings.most_people
+        indices = self._order.take(most * step * self.batch_size, most * self.batch_size).reshape(-1, most)
+        scenes = [self._composer.compose(rng, chosen) for chosen in indices]
         heat, geometry, weight = zip(*(detector_targets(scene, self.settings.size) for scene in scenes), strict=True)
         arrays = {"images": [scene.image for scene in scenes], "heat": heat, "geometry": geometry, "weight": weight}
         return {name: torch.from_numpy(np.stack(values)) for name, values in arrays.items()}
@@ -79,26 +107,24 @@ class DetectorTask:
         difference = (geometry - batch["geometry"]).abs() * batch["weight"][..., None]
         total_weight = batch["weight"].sum().clamp(min=1)
         size, offset = difference[..., :2].sum() / total_weight, difference[..., 2:].sum() / total_weight
-        loss = heat + self.settings.size_weight * size + self.settings.offset_weight * offset
-        return loss, {"heat": heat, "size": size, "offset": offset}
+        overlap = (overlap_loss(geometry, batch["geometry"]) * batch["weight"]).sum() / total_weight
+        settings = self.settings
+        loss = heat + settings.size_weight * size + settings.offset_weight * offset + settings.overlap_weight * overlap
+        return loss, {"heat": heat, "size": size, "offset": offset, "overlap": overlap}
 
     def validate(self, model: DetectorNetwork) -> dict[str, float]:
         """On composed scenes of unseen subjects: score_threshold, the least one with at most one false detection in a
         hundred scenes; there recall, and overlap: mean intersection over union of what is found."""
-        rng = batch_generator(self.seed, _VALIDATION_STREAM)
-        others = rng.permutation(self._validation)
-        scenes = [self._composer.compose(rng, *pair) for pair in zip(self._validation, others, strict=True)]
-        device = next(model.parameters()).device
-        scores, overlaps, faces = [], [], 0
-        for start in range(0, len(scenes), _VALIDATION_BATCH):
-            batch = scenes[start : start + _VALIDATION_BATCH]
-            images = to_tensor(np.stack([scene.image for scene in batch]), device)
-            for scene, logits, geometry in zip(batch, *model(images), strict=True):
-                found = _judge(scene, *decode(logits, geometry, _LOWEST_THRESHOLD))
-                scores.append(found[0])
-                overlaps.append(found[1])
-                faces += len(scene.boxes)
+        scenes = self.validation_scenes()
+        scores, overlaps = zip(*(judgement[:2] for judgement in judge_scenes(model, scenes)), strict=True)
+        faces = sum(len(scene.boxes) for scene in scenes)
         return choose_threshold(np.concatenate(scores), np.concatenate(overlaps), faces, len(scenes))
+
+    def validation_scenes(self) -> list[Scene]:
+        """One scene a validation photograph, always the same ones."""
+        rng = batch_generator(self.seed, _VALIDATION_STREAM)
+        others = [rng.permutation(self._validation) for _ in range(self.settings.most_people - 1)]
+        return [self._composer.compose(rng, chosen) for chosen in zip(self._validation, *others, strict=True)]
 
     def _network_arguments(self) -> dict[str, int]:
         return {"width": self.settings.width}
@@ -121,21 +147,37 @@ def choose_threshold(scores: NDArray, overlaps: NDArray, faces: int, scenes: int
     }
 
 
-def _judge(scene: Scene, boxes: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
-    """Scores and overlaps of the detections, each face found once at most, without those centred in ignored areas."""
-    free = np.ones(len(scene.boxes), bool)
+def judge_scenes(
+    model: DetectorNetwork, scenes: Sequence[Scene], least_score: float = _LOWEST_THRESHOLD
+) -> Iterator[tuple[NDArray, NDArray, NDArray]]:
+    """What the detector finds in each scene, as `judge` says; detections below `least_score` do not count."""
+    device = next(model.parameters()).device
+    for start in range(0, len(scenes), _VALIDATION_BATCH):
+        batch = scenes[start : start + _VALIDATION_BATCH]
+        images = to_tensor(np.stack([scene.image for scene in batch]), device)
+        for scene, logits, geometry in zip(batch, *model(images), strict=True):
+            yield judge(scene, *decode(logits, geometry, least_score))
+
+
+def judge(scene: Scene, boxes: NDArray, scores: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """What detections (N, 4) with scores (N,) are worth in a scene with F faces; each face is found once at most.
+
+    Returns scores and overlaps (M,) of the detections, without those centred in ignored areas, an overlap of 0 being a
+    false one; and the score (F,) with which each face was found, 0 if it was not.
+    """
+    found = np.zeros(len(scene.boxes))
     kept_scores, overlaps = [], []
     for detection in suppress(boxes, scores):
-        overlap = intersection_over_union(detection.box, scene.boxes) * free
+        overlap = intersection_over_union(detection.box, scene.boxes) * (found == 0)
         best = int(overlap.argmax()) if len(overlap) else -1
         if best >= 0 and overlap[best] >= _LEAST_OVERLAP:
-            free[best] = False
+            found[best] = detection.score
             kept_scores.append(detection.score)
             overlaps.append(overlap[best])
         elif not _centred_inside(detection.box, scene.ignored):
             kept_scores.append(detection.score)
             overlaps.append(0.0)
-    return np.array(kept_scores), np.array(overlaps)
+    return np.array(kept_scores), np.array(overlaps), found
 
 
 def _centred_inside(box: NDArray, areas: NDArray) -> bool:

@@ -13,16 +13,18 @@ from facerecon.artefacts import sha256_file
 from facerecon.errors import InputError
 from facerecon.synthesis.photographs import load_ground_truth
 
-TRAIT_COUNT = 34
+TRAIT_COUNT = 43
 """Traits of a person that `person_traits` gives."""
+_LARGEST_ATTRIBUTE = 32  # values a photograph; columns with more (meshes, landmarks) are no attributes
 
 
 class PhotographStore:
     """Photographs and ground truth of the shards in `folders`, in the order of the folders and of their rows.
 
     landmarks (N, 68, 2) float32 pixels; landmarks_visible (N, 68) bool; subjects (N,) int64; traits (N, T) float32,
-    what the scene tells of the person, of about unit spread (`person_traits`). Rows whose landmarks are not finite are
-    left out. sha256: of all ground truth files; face_model_sha256: of the model they were made with.
+    what the scene tells of the person, of zero mean and unit spread (`person_traits`); attributes: small columns of
+    the ground truth, by name, that all folders have. Rows whose landmarks are not finite are left out. sha256: of all
+    ground truth files; face_model_sha256: of the model they were made with.
     Raises InputError if a folder holds no photographs, a picture is missing, or the shards' face models differ.
     """
 
@@ -31,7 +33,7 @@ class PhotographStore:
         cv2.setNumThreads(1)
         digest = hashlib.sha256()
         paths: list[Path] = []
-        landmarks, visible, subjects, traits, models = [], [], [], [], set()
+        landmarks, visible, subjects, traits, attributes, models = [], [], [], [], [], set()
         for folder in map(Path, folders):
             truth, model = _read_truth(folder)
             digest.update(sha256_file(folder / "ground_truth.h5").encode())
@@ -41,13 +43,16 @@ class PhotographStore:
             visible.append(truth["landmarks_visible"][usable].astype(bool))
             subjects.append(truth["subject"][usable].astype(np.int64))
             traits.append(person_traits(truth)[usable])
+            attributes.append({name: column[usable] for name, column in truth.items() if _is_attribute(column)})
             models.add(model)
         if not paths:
             raise InputError(f"{', '.join(map(str, folders)) or 'no folder'}: no photographs; synthesize some")
         if len(models) > 1:
             raise InputError(f"{folders[0]} and others were made with different face models; make them anew with one")
         self.landmarks, self.landmarks_visible = np.concatenate(landmarks), np.concatenate(visible)
-        self.subjects, self.traits = np.concatenate(subjects), np.concatenate(traits)
+        self.subjects, self.traits = np.concatenate(subjects), _standardised(np.concatenate(traits))
+        common = set(attributes[0]).intersection(*attributes)
+        self.attributes = {name: np.concatenate([each[name] for each in attributes]) for name in sorted(common)}
         self.sha256, self.face_model_sha256 = digest.hexdigest(), models.pop()
         self._images = [_read(path) for path in paths]
         self._labels = [_read(path.parents[1] / "labels" / f"{path.stem}.png") for path in paths]
@@ -88,11 +93,19 @@ class PhotographStore:
 
 
 def person_traits(truth: dict[str, NDArray]) -> NDArray[np.float32]:
-    """Traits (N, TRAIT_COUNT) of the people in ground truth columns: the face model's first identity coefficients, sex
-    as -1 or 1, and the logarithm of the skin's melanin."""
-    sex = 2.0 * (truth["sex"] > 0.5) - 1.0
-    melanin = np.log(np.maximum(truth["melanin"], 0.03)) + 0.7  # about 0 in the middle of the population
-    return np.column_stack([truth["identity"][:, : TRAIT_COUNT - 2], sex, melanin]).astype(np.float32)
+    """Traits (N, TRAIT_COUNT) of the people in ground truth columns: the face model's first identity coefficients, sex,
+    age in years and the logarithm of the skin's melanin, in their own units. Later coefficients hardly show."""
+    melanin = np.log(np.maximum(truth["melanin"], 0.03))
+    identity = truth["identity"][:, : TRAIT_COUNT - 3]
+    return np.column_stack([identity, truth["sex"], truth["age"], melanin]).astype(np.float32)
+
+
+def _standardised(traits: NDArray[np.float32]) -> NDArray[np.float32]:
+    return (traits - traits.mean(0)) / np.maximum(traits.std(0), 1e-6)
+
+
+def _is_attribute(column: NDArray) -> bool:
+    return column.ndim >= 1 and column[0].size <= _LARGEST_ATTRIBUTE if len(column) else False
 
 
 class ShuffledIndices:

@@ -1,8 +1,9 @@
 """Training of the recognition network: telling synthetic subjects apart, with a margin.
 
 On a CPU's few passes over the photographs a margin loss alone hardly starts (area under the ROC curve 0.63 after 83,000
-images). So training starts from the landmark network's trunk, and the embedding also has to tell traits that the scenes
-know: the face's shape, sex and melanin.
+images). So training starts from the landmark network's trunk, each batch shows several photographs of a subject, which
+are contrasted with one another, and the embedding also has to tell traits that the scenes know: the face's shape, sex,
+age and melanin.
 """
 
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,16 +19,16 @@ from torch.nn import functional as F
 from facerecon.artefacts import sha256_file
 from facerecon.errors import InputError
 from facerecon.networks import CARRIED
-from facerecon.networks.convolutions import channels_first, to_tensor
+from facerecon.networks.convolutions import channels_first
 from facerecon.networks.landmarks import load_landmark_network
 from facerecon.networks.recognition import EMBEDDING, INPUT_SIZE, REGION, RecognitionNetwork
 from facerecon.networks.weights import weights_file
 from facerecon.training.tasks.augment import BORDERS, batch_generator, change_values
 from facerecon.training.tasks.crops import StandardCrops
+from facerecon.training.tasks.identification import embed_photographs, gallery_and_probes, identify, verification
 from facerecon.training.tasks.photographs import TRAIT_COUNT, PhotographStore, ShuffledIndices
 from facerecon.training.tasks.settings import RecognitionSettings
 
-_VALIDATION_BATCH = 64
 _MAX_PAIRS = 20_000  # of each kind, in validation
 
 
@@ -49,27 +51,20 @@ def margin_loss(cosines: Tensor, subjects: Tensor, scale: float, margin: float) 
     return F.cross_entropy(scale * reduced, subjects)
 
 
-def verification(similarity: NDArray, same: NDArray) -> dict[str, float]:
-    """How well a similarity tells whether two photographs show one person.
+def pair_loss(unit: Tensor, subjects: Tensor, temperature: float) -> Tensor:
+    """Supervised contrastive loss (Khosla et al. 2020, eq. 2) of a batch; zero if no two photographs share a subject.
 
-    similarity: (N,) of pairs; same: (N,) bool. Returns accuracy: the mean of both kinds' rates at the best threshold;
-    tar_at_far_1pc: share of same-person pairs accepted where 1 % of the others are; auc: area under the ROC curve.
-    Raises ValueError unless both kinds occur.
+    unit: (B, D) unit embeddings. subjects: (B,). Raises ValueError if temperature is not positive.
     """
-    similarity, same = np.asarray(similarity, np.float64), np.asarray(same, bool)
-    genuine, impostor = np.sort(similarity[same]), np.sort(similarity[~same])
-    if not len(genuine) or not len(impostor):
-        raise ValueError("verification needs pairs of the same and of different people")
-    thresholds = np.unique(similarity)
-    accepted = 1 - np.searchsorted(genuine, thresholds, "left") / len(genuine)
-    refused = np.searchsorted(impostor, thresholds, "left") / len(impostor)
-    strict = np.quantile(impostor, 0.99, method="higher")
-    below = np.searchsorted(impostor, genuine, "left") + np.searchsorted(impostor, genuine, "right")
-    return {
-        "accuracy": float(((accepted + refused) / 2).max()),
-        "tar_at_far_1pc": float((genuine > strict).mean()),
-        "auc": float(below.mean() / 2 / len(impostor)),
-    }
+    if temperature <= 0:
+        raise ValueError(f"temperature must be positive, not {temperature}")
+    itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+    similarity = (unit @ unit.T / temperature).masked_fill(itself, -torch.inf)
+    same = (subjects[:, None] == subjects[None]) & ~itself
+    log_share = torch.where(same, similarity - similarity.logsumexp(1, keepdim=True), 0)
+    partners = same.sum(1)
+    anchors = (partners > 0).sum().clamp(min=1)
+    return -(log_share.sum(1) / partners.clamp(min=1)).sum() / anchors
 
 
 class SubjectClassifier(nn.Module):
@@ -114,7 +109,9 @@ class RecognitionTask:
         training, self._validation = training[self._crops.usable[training]], validation[self._crops.usable[validation]]
         self._subjects, numbers = np.unique(store.subjects[training], return_inverse=True)
         self._number = dict(zip(training.tolist(), numbers.tolist(), strict=True))
-        self._order = ShuffledIndices(training, seed)
+        self._photographs = [training[numbers == number] for number in range(len(self._subjects))]
+        self._order = ShuffledIndices(np.arange(len(self._subjects)), seed)
+        self._any_order = ShuffledIndices(training, seed)
         trunk = settings.initial_trunk
         self._trunk_sha256 = sha256_file(weights_file("landmarks", trunk)) if trunk else None
 
@@ -137,7 +134,7 @@ class RecognitionTask:
     def batch(self, step: int) -> dict[str, Tensor]:
         rng = batch_generator(self.seed, step)
         settings, images = self.settings, []
-        indices = self._order.take(step * self.batch_size, self.batch_size)
+        indices = self._chosen(rng, step)
         for index in indices:
             matrix = self._crops.random_matrix(rng, index, settings.shift, settings.log_scale, settings.rotation)
             image = self._crops.image(index, matrix, BORDERS[rng.integers(len(BORDERS))])
@@ -154,19 +151,16 @@ class RecognitionTask:
         cosines = model.cosines(embeddings)
         rise = min(1.0, step / max(self.settings.margin_steps, 1))
         margin = margin_loss(cosines, batch["subjects"], self.settings.scale, rise * self.settings.margin)
+        pairs = pair_loss(F.normalize(embeddings, dim=1), batch["subjects"], self.settings.pair_temperature)
         traits = F.mse_loss(model.traits(embeddings), batch["traits"])
         accuracy = (cosines.argmax(1) == batch["subjects"]).float().mean()
-        return margin + self.settings.trait_weight * traits, {"margin": margin, "traits": traits, "accuracy": accuracy}
+        loss = margin + self.settings.pair_weight * pairs + self.settings.trait_weight * traits
+        return loss, {"margin": margin, "pairs": pairs, "traits": traits, "accuracy": accuracy}
 
     def validate(self, model: SubjectClassifier) -> dict[str, float]:
-        """`verification` over pairs of photographs of unseen subjects: all pairs, or 20,000 of each kind."""
-        device = next(model.parameters()).device
-        embeddings = []
-        for start in range(0, len(self._validation), _VALIDATION_BATCH):
-            indices = self._validation[start : start + _VALIDATION_BATCH]
-            crops = np.stack([self._crops.image(index, self._crops.matrix(index)) for index in indices])
-            embeddings.append(F.normalize(model(to_tensor(crops, device)), dim=1).cpu())
-        unit = torch.cat(embeddings).numpy()
+        """On unseen subjects: `verification` over all pairs of photographs, or 20,000 of each kind, and rank_1 of
+        `identify` with the number of identities among which it was told."""
+        unit = embed_photographs(model.network, self._crops, self._validation)
         subjects = self.store.subjects[self._validation]
         first, second = np.triu_indices(len(subjects), 1)
         same = subjects[first] == subjects[second]
@@ -174,7 +168,25 @@ class RecognitionTask:
             return {}  # too few photographs held out to tell anything
         chosen = np.concatenate([self._some(np.flatnonzero(same)), self._some(np.flatnonzero(~same))])
         similarity = np.einsum("nd,nd->n", unit[first[chosen]], unit[second[chosen]])
-        return verification(similarity, same[chosen])
+        measured = verification(similarity, same[chosen])
+        attributes = {name: column[self._validation] for name, column in self.store.attributes.items()}
+        gallery, probes = gallery_and_probes(subjects, attributes)
+        if len(probes):
+            right = identify(unit[gallery], subjects[gallery], unit[probes], subjects[probes])
+            measured |= {"rank_1": float(right.mean()), "identities": float(len(gallery))}
+        return measured
+
+    def _chosen(self, rng: Generator, step: int) -> NDArray:
+        """Photographs (batch_size,) of a step: `photos_per_subject` of each of some subjects, or any."""
+        size, each = self.batch_size, self.settings.photos_per_subject
+        if each == 1:
+            return self._any_order.take(step * size, size)
+        subjects = -(-size // each)
+        chosen = [
+            rng.choice(photographs, each, replace=len(photographs) < each)
+            for photographs in (self._photographs[number] for number in self._order.take(step * subjects, subjects))
+        ]
+        return np.concatenate(chosen)[:size]
 
     def _some(self, pairs: NDArray) -> NDArray:
         return np.random.default_rng([self.seed, 4]).permutation(pairs)[:_MAX_PAIRS]

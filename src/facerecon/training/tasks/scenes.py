@@ -1,6 +1,7 @@
 """Scenes for the face detector: people cut out of synthetic photographs, pasted at any size onto other backgrounds."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import cv2
@@ -20,6 +21,7 @@ from facerecon.training.tasks.settings import DetectorSettings
 # network need not decide sharply where its range ends.
 _SMALLEST_PASTED, _LARGEST_PASTED = 0.6 * SMALLEST_FACE, 1.25 * LARGEST_FACE
 _LEAST_VISIBLE = 0.7  # share of a box inside the scene from which the face counts; between this and none it is ignored
+_CENTRAL = 0.6  # cells where a face's Gaussian reaches this are told to be its centre
 _BLOCKS = 4  # a scrambled face is cut into as many blocks along x and y
 
 
@@ -33,19 +35,22 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class Person:
-    """A person in a scene: tight box (4,) of the landmarks, pixels."""
+    """A person in a scene: tight box (4,) of the landmarks, pixels; index: of the photograph in the store."""
 
     box: NDArray[np.float64]
     role: Role
+    index: int
 
 
 @dataclass(frozen=True)
 class Scene:
-    """image (S, S, 3) uint8; boxes (N, 4) pixels of faces to find; ignored (M, 4): areas that the loss leaves out."""
+    """image (S, S, 3) uint8; boxes (N, 4) pixels of faces to find; ignored (M, 4): areas that the loss leaves out;
+    indices (N,): of the faces' photographs in the store."""
 
     image: NDArray[np.uint8]
     boxes: NDArray[np.float64]
     ignored: NDArray[np.float64]
+    indices: NDArray[np.int64]
 
 
 class SceneComposer:
@@ -56,17 +61,18 @@ class SceneComposer:
         rng = np.random.default_rng([seed, 2])
         self._backgrounds = [make_background(rng) for _ in range(settings.backgrounds)]
 
-    def compose(self, rng: Generator, first: int, second: int) -> Scene:
-        """A random scene that shows at most the people of photographs `first` and `second`."""
+    def compose(self, rng: Generator, indices: Sequence[int]) -> Scene:
+        """A random scene that shows at most the people of the photographs `indices`, the first of them if anyone."""
         settings = self._settings
         if rng.random() < settings.whole_photo:
-            image, people = self._whole_photo(rng, first)
+            image, people = self._whole_photo(rng, indices[0])
         else:
             image, people = self._background(rng), []
             if rng.random() >= settings.no_person:
-                chosen = [first, second] if rng.random() < settings.two_people else [first]
-                for index in chosen:
-                    image = self._paste(rng, image, index, people)
+                many = rng.random() < settings.more_people and len(indices) > 1
+                count = int(rng.integers(2, len(indices) + 1)) if many else 1
+                for index in indices[:count]:
+                    image = self._paste(rng, image, index, people, 0.9 * settings.size / count**0.5)
         scene = _sorted_boxes(people, settings.size)
         return Scene(change_values(rng, image, settings.photometric), *scene)
 
@@ -78,14 +84,16 @@ class SceneComposer:
         return warp(picture, matrix, self._settings.size)
 
     def _whole_photo(self, rng: Generator, index: int) -> tuple[NDArray[np.uint8], list[Person]]:
-        matrix, box = self._placement(rng, index)
+        matrix, box = self._placement(rng, index, 0.9 * self._settings.size)
         border = BORDERS[rng.integers(len(BORDERS) - 1)]  # no reflection: it would show a second face
         image = warp(self._store.image(index), matrix, self._settings.size, border)
-        return image, [Person(box, Role.FACE)]
+        return image, [Person(box, Role.FACE, index)]
 
-    def _paste(self, rng: Generator, scene: NDArray[np.uint8], index: int, people: list[Person]) -> NDArray[np.uint8]:
+    def _paste(
+        self, rng: Generator, scene: NDArray[np.uint8], index: int, people: list[Person], largest: float
+    ) -> NDArray[np.uint8]:
         """The scene with the person of a photograph in front; `people` gains that person and loses those it covers."""
-        matrix, box = self._placement(rng, index)
+        matrix, box = self._placement(rng, index, largest)
         photo, labels = self._store.image(index), self._store.labels(index)
         decoy = rng.random() < self._settings.faceless
         if decoy:
@@ -94,18 +102,18 @@ class SceneComposer:
         matte = warp((labels > 0).astype(np.uint8) * 255, matrix, size, cv2.BORDER_CONSTANT)
         matte = cv2.GaussianBlur(matte, (0, 0), 0.7)
         people[:] = [_behind(person, matte) for person in people]
-        people.append(Person(box, Role.DECOY if decoy else Role.FACE))
+        people.append(Person(box, Role.DECOY if decoy else Role.FACE, index))
         alpha = matte[..., None].astype(np.float32) / 255
         person = warp(photo, matrix, size, cv2.BORDER_CONSTANT).astype(np.float32)
         return (scene + alpha * (person - scene)).astype(np.uint8)
 
-    def _placement(self, rng: Generator, index: int) -> tuple[NDArray, NDArray]:
-        """Photo-to-scene matrix and the face's box in the scene."""
+    def _placement(self, rng: Generator, index: int, largest: float) -> tuple[NDArray, NDArray]:
+        """Photo-to-scene matrix and the face's box in the scene. largest: about its longer side at most, pixels."""
         size = self._settings.size
         landmarks = self._store.landmarks[index]
         x0, y0, x1, y1 = points_box(landmarks)
         longest = max(x1 - x0, y1 - y0, 1.0)
-        side = np.exp(rng.uniform(np.log(_SMALLEST_PASTED), np.log(min(_LARGEST_PASTED, 0.9 * size))))
+        side = np.exp(rng.uniform(np.log(_SMALLEST_PASTED), np.log(min(_LARGEST_PASTED, largest))))
         scale = side / longest
         # Where the face's centre goes: anywhere, now and then partly outside.
         reach = rng.uniform(-0.1, 0.45) * side
@@ -124,9 +132,10 @@ class SceneComposer:
 def detector_targets(scene: Scene, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """What the detector should give for a scene of `size` pixels, on the grid (h, w) of cells of STRIDE pixels.
 
-    Heat (h, w): 1 in the cell of a face's centre, a Gaussian around it; -1 where ignored. Geometry (h, w, 4): log of
-    width and height over REFERENCE_SIZE, and the centre from the cell's corner, in cells. Weight (h, w) of the
-    geometry: 1 at centres, less beside, 0 elsewhere (Zhou et al. 2019, section 3, but for the cells beside).
+    Heat (h, w): 1 in the cells about a face's centre, a Gaussian around them; -1 where ignored. Geometry (h, w, 4): log
+    of width and height over REFERENCE_SIZE, and the centre from the cell's corner, in cells. Weight (h, w) of the
+    geometry: 1 at the centre, less beside, 0 elsewhere. As Zhou et al. 2019, section 3, but that every cell near the
+    centre may tell of the face (Tian et al. 2019): the middle of a turned head's landmarks is no place that shows.
     """
     cells = size // STRIDE
     heat = np.zeros((cells, cells), np.float32)
@@ -141,7 +150,8 @@ def detector_targets(scene: Scene, size: int) -> tuple[NDArray[np.float32], NDAr
         cell_x, cell_y = int(centre_x), int(centre_y)
         spread = np.maximum(np.array([y1 - y0, x1 - x0]) / STRIDE * 0.12, 0.5)
         gauss = np.exp(-0.5 * (((row - cell_y) / spread[0]) ** 2 + ((column - cell_x) / spread[1]) ** 2))
-        np.maximum(heat, gauss, out=heat, where=gauss > 0.02)
+        target = np.where(gauss >= _CENTRAL, 1.0, gauss)
+        np.maximum(heat, target, out=heat, where=gauss > 0.02)
         better = (gauss >= 0.3) & (gauss > weight)
         weight = np.where(better, gauss, weight).astype(np.float32)
         geometry[better, 0] = np.log((x1 - x0) / REFERENCE_SIZE)
@@ -157,13 +167,13 @@ def _behind(person: Person, matte: NDArray[np.uint8]) -> Person:
     covered = matte[top:bottom, left:right]
     if person.role is Role.FACE and covered.size and covered.mean() > 0.3 * 255:
         # All but gone is background; in between it is unclear.
-        return Person(person.box, Role.DECOY if covered.mean() > 0.9 * 255 else Role.UNCLEAR)
+        return replace(person, role=Role.DECOY if covered.mean() > 0.9 * 255 else Role.UNCLEAR)
     return person
 
 
-def _sorted_boxes(people: list[Person], size: int) -> tuple[NDArray, NDArray]:
-    """Boxes (N, 4) to find and areas (M, 4) to ignore."""
-    boxes, ignored = [], []
+def _sorted_boxes(people: list[Person], size: int) -> tuple[NDArray, NDArray, NDArray]:
+    """Boxes (N, 4) to find, areas (M, 4) to ignore, and the photographs (N,) of the faces to find."""
+    boxes, ignored, indices = [], [], []
     for person in people:
         box = person.box
         extent = box[2:] - box[:2]
@@ -172,9 +182,10 @@ def _sorted_boxes(people: list[Person], size: int) -> tuple[NDArray, NDArray]:
         known = SMALLEST_FACE <= extent.max() <= LARGEST_FACE
         if person.role is Role.FACE and known and visible >= _LEAST_VISIBLE:
             boxes.append(box)
+            indices.append(person.index)
         elif person.role is not Role.DECOY and visible > 0:
             ignored.append(inside)
-    return np.array(boxes).reshape(-1, 4), np.array(ignored).reshape(-1, 4)
+    return np.array(boxes).reshape(-1, 4), np.array(ignored).reshape(-1, 4), np.array(indices, np.int64)
 
 
 def _scramble(rng: Generator, photo: NDArray[np.uint8], face: NDArray[np.bool_]) -> NDArray[np.uint8]:
