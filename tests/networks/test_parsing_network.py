@@ -35,6 +35,17 @@ def test_full_size_tells_classes_at_every_pixel():
     assert difference[0, 30, 40] > 0 and difference[1].max() == 0
 
 
+@pytest.mark.parametrize("full_size", [False, True])
+def test_an_untrained_network_starts_at_the_classes_frequency(full_size):
+    network = ParsingNetwork(size=64, width=4, full_size=full_size).eval()
+    layer = network.head.classes if full_size else network.head[-1]
+    torch.nn.init.zeros_(layer.weight)
+    frequency = torch.softmax(torch.linspace(-4, 2, CLASS_COUNT), 0)
+    network.start_at(frequency)
+    told = network.probabilities(torch.rand(1, 3, 64, 64))
+    torch.testing.assert_close(told, frequency[:, None, None].expand(1, -1, 64, 64), atol=1e-5, rtol=1e-4)
+
+
 def test_batched_equals_single(network):
     images = torch.rand(3, 3, 64, 64)
     single = torch.cat([network(image[None]) for image in images])

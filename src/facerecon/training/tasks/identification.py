@@ -1,9 +1,10 @@
 """How well embeddings tell people apart: verification of pairs, and identification among many (rank 1).
 
-The protocol of identification. Of each subject the gallery holds one photograph: of those before whose faces nothing is
-held the one whose face turns least from the camera, if by GALLERY_ANGLE at most. Probes are all other photographs of
-these subjects before whose faces nothing is held, at any pose and light, with any expression, glasses and hat. A probe
-is right if the gallery photograph most similar to it (cosine) shows its subject; rank 1 is the share of right probes.
+The protocol of identification. A photograph is usable if nothing is held before the face and at most 15 % of the
+landmarks in the picture are hidden by anything but the bare head (hair, hat, dark glasses). Of each subject the gallery
+holds one photograph: of the usable ones that whose face turns least from the camera, if by GALLERY_ANGLE at most. The
+probes are all other usable photographs of these subjects, at any pose and light, with any expression, glasses and hat.
+A probe is right if the gallery photograph most similar to it (cosine) shows its subject; rank 1 is the share that is.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from facerecon.training.tasks.crops import StandardCrops
 
 GALLERY_ANGLE = np.radians(30.0)
 """Largest angle between the camera and where a face in the gallery looks."""
-_LARGEST_OCCLUSION = 0.05  # share of the face hidden by things held before it, up to which it counts as bare
+_LARGEST_OCCLUSION = 0.15
 _BATCH = 64
 
 
@@ -39,15 +40,13 @@ def embed_photographs(network: RecognitionNetwork, crops: StandardCrops, indices
 def gallery_and_probes(subjects: NDArray, attributes: Mapping[str, NDArray]) -> tuple[NDArray, NDArray]:
     """Positions of the gallery's photographs, one a subject, and of the probes, by the protocol above.
 
-    subjects: (N,). attributes: of the ground truth, (N, ...): `rotation`, and `occlusion` or `occluded`. Both results
-    are empty if no subject has a photograph for the gallery and one more.
+    subjects: (N,). attributes: of the ground truth, (N, ...): `rotation`, and `occlusion` and `occluded` if known. Both
+    results are empty if no subject has a photograph for the gallery and one more.
     """
     if "rotation" not in attributes:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    if "occlusion" in attributes:
-        bare = attributes["occlusion"] <= _LARGEST_OCCLUSION
-    else:
-        bare = ~attributes.get("occluded", np.zeros(len(subjects), bool)).astype(bool)
+    bare = attributes.get("occlusion", np.zeros(len(subjects))) <= _LARGEST_OCCLUSION
+    bare &= ~attributes.get("occluded", np.zeros(len(subjects), bool)).astype(bool)
     pitch, yaw = attributes["rotation"][:, 0], attributes["rotation"][:, 1]
     turned = np.arccos(np.clip(np.cos(pitch) * np.cos(yaw), -1, 1))
     gallery, probes = [], []

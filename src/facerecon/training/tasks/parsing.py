@@ -125,10 +125,13 @@ class ParsingTask:
         training, validation = store.split(settings.validation_fraction, settings.validation_limit)
         training, self._validation = training[self._crops.usable[training]], validation[self._crops.usable[validation]]
         self._order = ShuffledIndices(training, seed)
-        self._weights = torch.from_numpy(class_weights(self._class_frequency(training), settings.class_balance))
+        self._frequency = self._class_frequency(training)
+        self._weights = torch.from_numpy(class_weights(self._frequency, settings.class_balance))
 
     def build_model(self) -> ParsingNetwork:
-        return ParsingNetwork(**self._network_arguments())
+        network = ParsingNetwork(**self._network_arguments())
+        network.start_at(torch.from_numpy(self._frequency))
+        return network
 
     def card(self) -> dict[str, Any]:
         return {
