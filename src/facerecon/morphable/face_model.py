@@ -88,8 +88,8 @@ class FaceModel(nn.Module, ABC):
 
     def _add_offsets(self, identity: Tensor, expression: Tensor) -> Tensor:
         """The linear part (B, V, 3), mm: mean, identity (B, I) and expression (B, E')."""
-        offsets = identity @ self.identity_basis.flatten(1) + expression @ self.expression_basis.flatten(1)
-        return self.mean + offsets.unflatten(-1, (-1, 3))
+        vertices = torch.addmm(self.mean.flatten(), identity, self.identity_basis.flatten(1))
+        return torch.addmm(vertices, expression, self.expression_basis.flatten(1)).unflatten(-1, (-1, 3))
 
     def _keep(self, name: str, array: NDArray, dtype: type = np.float32) -> None:
         tensor = torch.from_numpy(np.array(array, dtype=dtype, order="C"))
