@@ -4,7 +4,8 @@
 
 `decode` in batches of 50 and all at once, and the same sum written plainly in numpy (mean, one product an array of
 coefficients, sum), in seconds of the processor's time, which other work on the machine leaves nearly alone; the least
-of `--repeats` runs taking turns. Both are matrix products: the ratio is that of torch's library to numpy's. Takes about half a minute and 2 GB of memory.
+of `--repeats` runs taking turns. Both are matrix products: the ratio is that of torch's library to numpy's. Takes about
+half a minute and 2 GB of memory.
 """
 
 import argparse
