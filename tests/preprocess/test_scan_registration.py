@@ -30,7 +30,10 @@ def files(toy: ToyModel, tmp_path: Path) -> tuple[Path, Path]:
 @pytest.mark.parametrize("suffix", [".obj", ".ply"])
 def test_files_of_a_registration(toy: ToyModel, files: tuple[Path, Path], tmp_path: Path, suffix: str) -> None:
     out = tmp_path / "deeper" / f"registered{suffix}"
-    registered = register_file(*files, toy, out, unit="m")
+    found = register_file(*files, toy, out, unit="m")
+    registered = found.registered
+    mean = np.nanmean(found.scan_distances)
+    assert f"mean {mean:.2f}" in found.summary() and "% of the face" in found.summary()
     assert sorted(path.name for path in out.parent.iterdir()) == sorted(
         [f"registered{suffix}", "registered.npz", "registered.png"]
     )

@@ -137,4 +137,4 @@ def register(
     from facerecon.morphable.storage import load_face_model
     from facerecon.preprocess.scan_registration import register_file
 
-    register_file(scan, landmarks, load_face_model(face_model), out, unit.value)
+    print(register_file(scan, landmarks, load_face_model(face_model), out, unit.value).summary())

@@ -1,6 +1,7 @@
 """Registration of a scan's file: the scan in a face model's topology, its numbers and a picture to judge it by."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -38,13 +39,30 @@ _BACKGROUND = 58
 _UNKNOWN = (0.25, 0.25, 0.25)  # linear RGB of scan points that the mesh does not reach up to
 
 
+@dataclass(frozen=True)
+class FileRegistration:
+    """registered: the face model on the scan. scan_distances: (N,) mm of the scan's vertices to it, NaN beyond it."""
+
+    registered: RegisteredScan
+    scan_distances: NDArray[np.float64]
+
+    def summary(self) -> str:
+        """One line for people: distances of the scan to the registered mesh, and how much of the face was found."""
+        found = self.scan_distances[np.isfinite(self.scan_distances)]
+        covered = f"{100 * self.registered.valid.mean():.0f} % of the face found on the scan"
+        if not len(found):
+            return covered
+        distances = f"mean {found.mean():.2f}, median {np.median(found):.2f}, 95 % below {np.quantile(found, 0.95):.2f}"
+        return f"scan to mesh, mm: {distances}; {covered}"
+
+
 def register_file(
     scan: str | os.PathLike,
     landmarks: str | os.PathLike | None,
     model: RegistrationModel,
     out: str | os.PathLike,
     unit: str = "mm",
-) -> RegisteredScan:
+) -> FileRegistration:
     """Register the mesh in a file to a face model, and write the result.
 
     scan: .obj or .ply. landmarks: its 7 (NoW) or 68 (iBUG) landmarks as .pp, .npy or .txt, in its frame and unit.
@@ -92,7 +110,7 @@ def register_file(
     picture = draw_registration(in_mm, mesh.triangles, registered, triangles, scan_distances)
     with atomic_file(out.with_suffix(".png")) as temporary:
         cv2.imwrite(str(temporary), picture[:, :, ::-1])
-    return registered
+    return FileRegistration(registered, scan_distances)
 
 
 def draw_registration(
