@@ -194,10 +194,10 @@ def test_convert_passes_everything_on(monkeypatch, capsys, tmp_path) -> None:
     from facerecon.morphable import completion
 
     seen = []
-    monkeypatch.setattr(completion, "convert_files", lambda *arguments: seen.append(arguments))
+    monkeypatch.setattr(completion, "convert_files", lambda *arguments: seen.append(arguments) or ["look"])
     command = f"model convert 3ddfa a.pkl b.pkl --out {tmp_path}/m.h5"
     assert status(command.split(), capsys)[0] == 0
-    assert status([*command.split(), "--landmarks", "points.pp"], capsys)[0] == 0
+    assert status([*command.split(), "--landmarks", "points.pp"], capsys)[:2] == (0, "look\n")
     assert seen[0] == ("3ddfa", [Path("a.pkl"), Path("b.pkl")], tmp_path / "m.h5", None)
     assert seen[1][3] == Path("points.pp")
 

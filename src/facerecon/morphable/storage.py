@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import scipy.sparse as sparse
 
-from facerecon.artefacts import atomic_file, sha256_file
+from facerecon.artefacts import atomic_file, atomic_hdf5, sha256_file
 from facerecon.errors import InputError
 from facerecon.geometry.ply_files import write_ply
 from facerecon.morphable.control_mesh import control_topology
@@ -180,7 +180,7 @@ def _describe_stored(stored: StoredModel) -> list[str]:
 
 def save_face_model(stored: StoredModel, path: str | os.PathLike) -> None:
     """Write a face-model file (whole or not at all); equal content gives equal bytes."""
-    with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_hdf5(path) as file:
         file.attrs.update(
             kind=KIND,
             schema_version=SCHEMA_VERSION,
