@@ -7,6 +7,7 @@ import numpy as np
 import scipy.sparse as sparse
 from publisher_files import save_pickle
 
+from facerecon.geometry.barycentric import barycentric_coordinates
 from facerecon.geometry.point_to_surface import Surface
 from facerecon.morphable.completion import mirror_matrix
 from facerecon.morphable.formats import flame
@@ -14,7 +15,6 @@ from facerecon.morphable.skinned import SkinnedFaceModel
 from facerecon.morphable.source_model import ConvertedModel, SourceModel
 from facerecon.morphable.storage import load_open_model
 from facerecon.morphable.topology import REGIONS
-from facerecon.systems.oracle import barycentric_weights
 
 JOINT_PLACES = ((0, -60, -40), (0, -70, -30), (0, -10, -25), (32, 35, -15), (-32, 35, -15))
 """mm, head frame: root, neck, jaw, left and right eye of the head that `write_flame_head` writes."""
@@ -74,7 +74,7 @@ def write_flame_head(folder: Path) -> list[Path]:
     mean, triangles = 1000 * content["v_template"], content["f"].astype(np.int64)
     points = open_model.landmark_operator @ open_model.coarse_mean
     _, closest, found = Surface(mean, triangles).closest(points)
-    places = barycentric_weights(closest, mean[triangles[found]])
+    places = barycentric_coordinates(closest, mean[triangles[found]])
     embedding = {
         "full_lmk_faces_idx": found[None],
         "full_lmk_bary_coords": places[None],

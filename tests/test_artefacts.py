@@ -2,14 +2,26 @@
 
 import errno
 import os
+import re
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
-from facerecon.artefacts import atomic_file, atomic_folder, check_file_target, check_folder_target, is_own_folder
+import facerecon
+from facerecon.artefacts import (
+    atomic_file,
+    atomic_folder,
+    atomic_hdf5,
+    check_file_target,
+    check_folder_target,
+    check_kept,
+    is_own_folder,
+)
 from facerecon.errors import InputError
 from facerecon.provenance import provenance_record, write_folder
 
@@ -144,11 +156,56 @@ def test_other_errors_of_the_work_are_not_hidden(tmp_path: Path) -> None:
         (tmp_path / "none").read_text()
 
 
+def test_hdf5_appears_when_it_is_complete(tmp_path: Path) -> None:
+    """The bytes are those that HDF5 writes itself: files made before keep their hashes."""
+
+    def fill(file: h5py.File) -> None:
+        file.attrs["kind"] = "test"
+        options = {"compression": "gzip", "shuffle": True, "fletcher32": True}
+        for k in range(8):
+            file.create_dataset(f"group{k % 3}/values{k}", data=np.arange(5000.0) + k, **options)
+        file["plain"] = np.arange(7)
+
+    path = tmp_path / "deep" / "a.h5"
+    with atomic_hdf5(path) as file:
+        fill(file)
+        assert not path.exists()
+    with h5py.File(tmp_path / "direct.h5", "w") as file:
+        fill(file)
+    assert path.read_bytes() == (tmp_path / "direct.h5").read_bytes()
+    with pytest.raises(ZeroDivisionError), atomic_hdf5(path) as file:
+        file["half"] = 1
+        raise ZeroDivisionError
+    assert path.read_bytes() == (tmp_path / "direct.h5").read_bytes() and list(path.parent.iterdir()) == [path]
+
+
+def test_all_hdf5_files_are_written_that_way() -> None:
+    source = Path(facerecon.__file__).parent
+    direct = {
+        path.relative_to(source).as_posix()
+        for path in source.rglob("*.py")
+        if re.search(r"h5py\.File\([^)]*[\"'][wxa][\"']", path.read_text(encoding="utf-8"))
+    }
+    assert "artefacts.py" in direct and direct <= {"artefacts.py", "synthesis/photographs.py"}
+
+
+def test_what_is_read_is_not_replaced(tmp_path: Path) -> None:
+    source = tmp_path / "scan.ply"
+    source.write_text("scan")
+    (tmp_path / "link.ply").symlink_to(source)
+    (tmp_path / "hard.ply").hardlink_to(source)
+    (tmp_path / "other.ply").write_text("scan")
+    for name in ("scan.ply", "link.ply", "hard.ply", "../" + tmp_path.name + "/scan.ply"):
+        with pytest.raises(InputError, match=r"would replace .*scan\.ply, which is read"):
+            check_kept([tmp_path / "new.ply", tmp_path / name], [tmp_path / "none.pp", source])
+    check_kept([tmp_path / "new.ply", tmp_path / "other.ply"], [source, tmp_path / "none.pp"])
+
+
 FULL = """
 import resource, signal, sys
 from pathlib import Path
 import h5py, numpy as np
-from facerecon.artefacts import atomic_file, atomic_folder
+from facerecon.artefacts import atomic_file, atomic_folder, atomic_hdf5
 from facerecon.errors import InputError
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 values, out = np.arange(100_000.0), Path(sys.argv[1])
@@ -156,8 +213,9 @@ def write_numpy():
     with atomic_file(out / "a.npy") as path:
         np.save(path, values)
 def write_hdf5():
-    with atomic_file(out / "a.h5") as path, h5py.File(path, "w") as file:
-        file["values"] = values
+    with atomic_hdf5(out / "a.h5") as file:
+        for k in range(40):  # HDF5 that writes to disk itself only fails when it closes, and takes the process down
+            file.create_dataset(f"values{k}", data=values, compression="gzip", fletcher32=True)
 def write_nested():
     with atomic_folder(out / "folder") as folder, atomic_file(folder / "a.npy") as path:
         np.save(path, values)

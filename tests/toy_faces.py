@@ -1,6 +1,6 @@
 """Small meshes of faces and heads that tests build, and a small face model on one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,18 +13,30 @@ from facerecon.morphable.landmark_convention import published_mean_landmarks
 
 @dataclass(frozen=True)
 class ToyModel:
-    """A linear face model with what registration asks for and no more."""
+    """A linear face model with what registration asks for and no more; its last vertices copy `seam_copies`."""
 
     mean: Tensor
     identity_basis: Tensor
     expression_basis: Tensor
     triangles: Tensor
     landmark_vertices: Tensor
+    seam_copies: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
-    def decode(self, identity: NDArray, expression: NDArray) -> NDArray[np.float64]:
+    @property
+    def dimensions(self) -> dict[str, int]:
+        return {"identity": len(self.identity_basis), "expression": len(self.expression_basis)}
+
+    def shape(self, identity: NDArray, expression: NDArray) -> NDArray[np.float64]:
         """Vertices (V, 3) of coefficients (I,) and (E,)."""
-        basis = np.concatenate([self.identity_basis.numpy(), self.expression_basis.numpy()])
-        return self.mean.numpy() + np.tensordot(np.concatenate([identity, expression]), basis, 1)
+        given = (torch.from_numpy(np.asarray(value, np.float64))[None] for value in (identity, expression))
+        return self.decode(*given)[0].numpy()
+
+    def decode(self, identity: Tensor, expression: Tensor) -> Tensor:
+        offsets = torch.tensordot(identity, self.identity_basis, 1)
+        return self.mean + offsets + torch.tensordot(expression, self.expression_basis, 1)
+
+    def jacobian(self, identity: Tensor, expression: Tensor, vertices: Tensor) -> Tensor:
+        return torch.cat([self.identity_basis[:, vertices], self.expression_basis[:, vertices]]).permute(1, 2, 0)
 
     def landmarks(self, vertices: Tensor) -> Tensor:
         return vertices[:, self.landmark_vertices]

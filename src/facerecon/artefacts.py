@@ -6,17 +6,22 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from facerecon.errors import InputError
+
+if TYPE_CHECKING:
+    import h5py
 
 FOLDER_RECORD = "provenance.json"
 """What every folder of results holds (facerecon.provenance.write_folder): by it a folder is known as ours."""
 
 _RECORD_KEYS = frozenset({"stage", "version", "inputs"})
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_HDF5_GROWTH = 1 << 26  # bytes by which an HDF5 file in memory grows
 
 
 @contextmanager
@@ -41,6 +46,24 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_hdf5(path: str | os.PathLike) -> Iterator["h5py.File"]:
+    """Yield an HDF5 file to fill; on success it is written to `path` whole, on any failure nothing is.
+
+    It is made in memory, and the bytes are those that HDF5 would write itself: HDF5 cannot be told that a disk is
+    full, and takes the process down. Twice the file's size is needed for a moment, so files should stay below 1 GB.
+    Raises InputError as `atomic_file`.
+    """
+    import h5py  # here, since every command imports this module
+
+    with atomic_file(path) as temporary:
+        with h5py.File(path, "w", driver="core", backing_store=False, block_size=_HDF5_GROWTH) as file:
+            yield file
+            file.flush()
+            content = file.id.get_file_image()
+        temporary.write_bytes(content)
 
 
 @contextmanager
@@ -74,6 +97,15 @@ def check_file_target(path: str | os.PathLike) -> None:
     if os.path.exists(path) and not os.path.isfile(path):
         raise InputError(f"{path}: is not a regular file; name another to write")
     _check_parents(path, Path(os.path.abspath(path)))
+
+
+def check_kept(targets: Iterable[str | os.PathLike], inputs: Iterable[str | os.PathLike]) -> None:
+    """Raise InputError if one of the files to write is one of those that are read, by whatever names and links."""
+    read = [path for path in inputs if os.path.exists(path)]
+    for target in targets:
+        found = next((path for path in read if os.path.exists(target) and os.path.samefile(target, path)), None)
+        if found is not None:
+            raise InputError(f"{target}: would replace {found}, which is read; name another file to write")
 
 
 def check_folder_target(path: str | os.PathLike) -> None:

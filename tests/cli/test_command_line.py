@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -210,10 +211,10 @@ def test_convert_passes_everything_on(monkeypatch, capsys, tmp_path) -> None:
     from facerecon.morphable import completion
 
     seen = []
-    monkeypatch.setattr(completion, "convert_files", lambda *arguments: seen.append(arguments))
+    monkeypatch.setattr(completion, "convert_files", lambda *arguments: seen.append(arguments) or ["look"])
     command = f"model convert 3ddfa a.pkl b.pkl --out {tmp_path}/m.h5"
     assert status(command.split(), capsys)[0] == 0
-    assert status([*command.split(), "--landmarks", "points.pp"], capsys)[0] == 0
+    assert status([*command.split(), "--landmarks", "points.pp"], capsys)[:2] == (0, "look\n")
     assert seen[0] == ("3ddfa", [Path("a.pkl"), Path("b.pkl")], tmp_path / "m.h5", None)
     assert seen[1][3] == Path("points.pp")
 
@@ -231,9 +232,15 @@ def test_register_passes_everything_on(monkeypatch, capsys, tmp_path) -> None:
     from facerecon.preprocess import scan_registration
 
     seen = []
-    monkeypatch.setattr(scan_registration, "register_file", lambda *arguments: seen.append(arguments))
+
+    def register_file(*arguments: object) -> SimpleNamespace:
+        seen.append(arguments)
+        return SimpleNamespace(summary=lambda: "scan to mesh, mm: mean 0.10")
+
+    monkeypatch.setattr(scan_registration, "register_file", register_file)
     command = f"model register scan.obj --landmarks scan.pp --unit cm --out {tmp_path}/registered.ply"
-    assert status(command.split(), capsys)[0] == 0
+    code, out, _ = status(command.split(), capsys)
+    assert code == 0 and "mean 0.10" in out
     scan, landmarks, model, out, unit = seen[0]
     assert (scan, landmarks, out, unit) == (Path("scan.obj"), Path("scan.pp"), tmp_path / "registered.ply", "cm")
     assert model.dimensions["identity"] == 80

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from facerecon.geometry.normals import vertex_normals, vertex_normals_torch
+from facerecon.geometry.normals import normals_across_seams, vertex_normals, vertex_normals_torch
 
 OCTAHEDRON_VERTICES = torch.tensor(
     [[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], dtype=torch.float64
@@ -64,6 +64,15 @@ def test_gradients_of_tiny_triangles_are_finite():
         assert torch.isfinite(gradient).all()
         gradients.append(gradient * 1e-10)
     torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-5)
+
+
+def test_a_seam_makes_no_crease():
+    whole = random_octahedra(2)
+    copies = torch.tensor([4, 2])
+    normals = normals_across_seams(torch.cat([whole, whole[:, copies]], 1), OCTAHEDRON, copies)
+    expected = vertex_normals(whole, OCTAHEDRON)
+    torch.testing.assert_close(normals, torch.cat([expected, expected[:, copies]], 1))
+    torch.testing.assert_close(normals_across_seams(whole, OCTAHEDRON, copies[:0]), expected)
 
 
 def test_batch_equals_single_on_any_number_of_threads():

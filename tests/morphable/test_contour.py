@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from facerecon.morphable.contour import ContourRows, contour_landmarks, contour_
 from facerecon.morphable.linear import LinearFaceModel
 from facerecon.morphable.mesh_regions import loss_regions
 from facerecon.morphable.storage import load_open_model
+from facerecon.morphable.topology import MovingContour
 from facerecon.render.rasterize import rasterize
 
 SIZE, SCALE = 448, 2.0  # pixels, pixels a mm: finer than the standard crop, whose face is about 1 pixel a mm
@@ -90,6 +93,23 @@ def test_table_gives_the_mean_faces_points(model: LinearFaceModel, rows: Contour
     places = (corners * table.barycentric[k][..., None]).sum(1)
     expected = contour_landmarks(model, model.mean[None], turn(45), rows)[0, :17].numpy()
     np.testing.assert_allclose(places, expected, atol=1e-3)
+
+
+def test_a_published_table_is_used(training_model: LinearFaceModel) -> None:
+    table = moving_contour(training_model)
+    frontal = np.flatnonzero(table.yaw_degrees == 0)[0]
+    order = np.array([frontal, 20, 40])  # of other angles than the rows would give
+    published = MovingContour(np.array([-20.0, 10.0, 25.0]), table.triangles[order], table.barycentric[order])
+    model = load_open_model(level=1)
+    model.topology = replace(model.topology, contour=published)
+    vertices = model.mean + torch.arange(4.0)[:, None, None]
+    angles = torch.deg2rad(torch.tensor([-80.0, -6.0, -4.0, 70.0]))
+    found = contour_landmarks(model, vertices, torch.stack([angles * 0, angles, angles * 0], 1))
+    for k, row in enumerate((0, 0, 1, 2)):
+        corners = vertices[k].numpy()[model.topology.triangles[published.triangles[row]]]
+        expected = (corners * published.barycentric[row][..., None]).sum(1)
+        np.testing.assert_allclose(found[k, :17], expected, atol=1e-4)
+    np.testing.assert_array_equal(found[:, 17:], model.landmarks(vertices)[:, 17:])
 
 
 def test_gradients_reach_the_vertices(model: LinearFaceModel, rows: ContourRows, faces: torch.Tensor) -> None:

@@ -94,7 +94,7 @@ def test_regions_part_the_vertices(face_model: LinearFaceModel) -> None:
 def test_landmarks_are_symmetric_about_the_origin(face_model: LinearFaceModel) -> None:
     landmarks = face_model.landmarks(face_model.mean[None])[0].numpy()
     assert landmarks.shape == (68, 3)
-    np.testing.assert_allclose(landmarks.mean(0), 0, atol=0.03)
+    np.testing.assert_allclose(landmarks.mean(0), 0, atol=0.1 if face_model.level == 0 else 0.03)
     np.testing.assert_allclose(landmarks[:17] * [-1, 1, 1], landmarks[16::-1], atol=1e-3)
     np.testing.assert_allclose(landmarks[36:40] * [-1, 1, 1], landmarks[[45, 44, 43, 42]], atol=1e-3)
     assert landmarks[0, 0] < -60 < 60 < landmarks[16, 0]  # the jaw starts at the subject's right
@@ -122,7 +122,7 @@ def test_landmark_operator_agrees_with_the_fine_surface(face_model: LinearFaceMo
         + np.tensordot(identity[0].numpy(), face_model.coarse_identity, 1)
         + np.tensordot(expression[0].numpy(), face_model.coarse_expression, 1)
     )
-    tolerance = {1: 0.6, 2: 1e-3}[face_model.level]  # level 1 is not smoothed to the end
+    tolerance = {0: 2.0, 1: 0.6, 2: 1e-3}[face_model.level]  # coarser levels are not smoothed to the end
     np.testing.assert_allclose(face_model.landmark_operator @ coarse, surface, atol=tolerance)
 
 

@@ -1,5 +1,6 @@
 """Files of converted models: what is written is read, loading chooses by kind, and bad files end in one line."""
 
+import resource
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ def linear_source(expressions: int = 4, bilinear: bool = False) -> SourceModel:
         name="Small face",
         licence="for tests",
         sources={"small.mat": "0" * 64},
+        notes=("expression coefficients: in feet",),
         mean=vertices + [5.0, 0.0, -20.0],
         triangles=triangles.astype(np.int32),
         identity=rng.normal(size=(6, len(vertices), 3)),
@@ -124,6 +126,7 @@ def test_description_and_provenance(file: Path) -> None:
         "small.mat",
         "identity: 6 coef",
         "mirror: none",
+        "expression coefficients: in feet",
     ):
         assert part in text
     assert read_provenance(file)["inputs"] == {"small.mat": "0" * 64}
@@ -160,6 +163,27 @@ def _version(stored: h5py.File) -> None:
     stored.attrs["schema_version"] = 9
 
 
+def _changed(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[h5py.File], None]:
+    def apply(stored: h5py.File) -> None:
+        array = change(stored[name][()])
+        del stored[name]
+        stored[name] = array
+
+    return apply
+
+
+def _with(index: tuple[int, ...], value: float) -> Callable[[np.ndarray], np.ndarray]:
+    def change(array: np.ndarray) -> np.ndarray:
+        array[index] = value
+        return array
+
+    return change
+
+
+def _as(dtype: type) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda array: array.astype(dtype)
+
+
 def _no_json(stored: h5py.File) -> None:
     stored.attrs["sources"] = "{"
 
@@ -174,6 +198,17 @@ def _no_json(stored: h5py.File) -> None:
         (_delete, "damaged or incomplete"),
         (_version, "schema version 9"),
         (_no_json, "damaged or incomplete"),
+        (_changed("mean", _with((3, 1), np.nan)), "do not belong together"),
+        (_changed("identity", _with((0, 0, 0), np.inf)), "do not belong together"),
+        (_changed("uv", _as(np.int32)), "do not belong together"),
+        (_changed("triangles", _as(np.float32)), "do not belong together"),
+        (_changed("landmark_barycentric", _with((0, 0), np.nan)), "do not belong together"),
+        (_changed("seam_copies", lambda array: np.array([500])), "do not belong together"),
+        (_changed("seam_copies", lambda array: np.array([[1]])), "do not belong together"),
+        (_changed("regions/nose", _as(np.int8)), "do not belong together"),
+        (_changed("mean", lambda array: np.float32(1)), "damaged or incomplete"),
+        (_changed("triangles", lambda array: array[:0]), "do not belong together"),
+        (_changed("mirror", lambda array: -1 - array), "do not belong together"),
     ],
 )
 def test_bad_files_end_in_one_line(file: Path, change: Callable[[h5py.File], None], said: str) -> None:
@@ -184,7 +219,51 @@ def test_bad_files_end_in_one_line(file: Path, change: Callable[[h5py.File], Non
     assert str(file) in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (_changed("skinning/joint_names", lambda names: np.where(names == b"jaw", b"chin", names)), "do not belong"),
+        (_changed("skinning/joint_names", lambda names: names[:4]), "do not belong"),
+        (_changed("skinning/pose_correctives", lambda array: array[:, :-1]), "do not belong"),
+        (_changed("skinning/pose_correctives", lambda array: array[:27]), "do not belong"),
+        (_changed("skinning/parents", lambda array: np.array([-1, 2, 0, 1, 1])), "do not belong"),
+        (_changed("skinning/parents", lambda array: np.array([-1, -1, 1, 1, 1])), "do not belong"),
+        (_changed("skinning/parents", _as(np.float32)), "do not belong"),
+        (_changed("skinning/weights", _with((0, 0), np.nan)), "do not belong"),
+        (_changed("contour/triangles", lambda array: np.zeros((2, 3), np.float32)), "do not belong"),
+        (_changed("contour/triangles", _with((0, 0), 128)), "do not belong"),
+        (_changed("contour/yaw_degrees", lambda array: array[::-1]), "do not belong"),
+        (_changed("contour/barycentric", lambda array: array[:, :3]), "do not belong"),
+        (lambda stored: stored.__delitem__("contour/triangles"), "damaged or incomplete"),
+        (lambda stored: stored.__setitem__("skinning/more", np.zeros(3)), "damaged or incomplete"),
+    ],
+)
+def test_bad_joints_and_contours_end_in_one_line(
+    skinned: ConvertedModel, tmp_path: Path, change: Callable[[h5py.File], None], said: str
+) -> None:
+    path = tmp_path / "flame.h5"
+    save_converted_model(skinned, path)
+    with h5py.File(path, "r+") as stored:
+        change(stored)
+    with pytest.raises(InputError, match=said) as caught:
+        load_face_model(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_full_disk_ends_in_one_line_and_leaves_nothing(file: Path) -> None:
+    """The kernel refuses to let files grow over a limit, as it does on a full disk."""
+    before, limits = file.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    model = converted(linear_source(expressions=60))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"small\.h5: cannot be written \(File too large\)"):
+            save_converted_model(model, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert file.read_bytes() == before and list(file.parent.iterdir()) == [file]
+
+
 def test_a_truncated_file_ends_in_one_line(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-2000])
-    with pytest.raises(InputError, match=r"small\.h5: damaged"):
+    with pytest.raises(InputError, match=r"small\.h5: .*damaged"):
         load_face_model(file)

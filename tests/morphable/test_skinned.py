@@ -57,12 +57,17 @@ def posed_slowly(published: dict, identity: np.ndarray, expression: np.ndarray, 
     return 1000 * posed
 
 
+def jaw_at_rest(expression: np.ndarray) -> np.ndarray:
+    """Expression coefficients (B, E' + 3) from (B, E')."""
+    return np.concatenate([expression, np.zeros((len(expression), 3))], 1)
+
+
 def test_fast_skinning_equals_the_slow_one(published: dict, source: SourceModel, model: SkinnedFaceModel) -> None:
     rng = np.random.default_rng(2)
     identity, expression = rng.normal(size=(3, 300)), rng.normal(size=(3, 10))
     pose = rng.normal(0, 0.4, (3, 4, 3))
     pose[1, 2:] = 0
-    found = model.decode(*map(torch.tensor, (identity, expression, pose))).numpy()
+    found = model.decode(*map(torch.tensor, (identity, jaw_at_rest(expression), pose))).numpy()
     at_rest = posed_slowly(published, np.zeros(300), np.zeros(10), np.zeros((4, 3)))
     origin = source.landmarks(at_rest).mean(0)
     for k in range(3):
@@ -74,7 +79,7 @@ def test_fast_skinning_equals_the_slow_one(published: dict, source: SourceModel,
 def test_single_precision_is_close(source: SourceModel, model: SkinnedFaceModel) -> None:
     rng = np.random.default_rng(3)
     given = [
-        torch.tensor(rng.normal(0, size, shape)) for size, shape in ((1, (2, 300)), (1, (2, 10)), (0.3, (2, 4, 3)))
+        torch.tensor(rng.normal(0, size, shape)) for size, shape in ((1, (2, 300)), (1, (2, 13)), (0.3, (2, 4, 3)))
     ]
     single = SkinnedFaceModel(converted(source)).decode(*(value.float() for value in given))
     assert (single - model.decode(*given)).abs().max() < 1e-3
@@ -83,7 +88,7 @@ def test_single_precision_is_close(source: SourceModel, model: SkinnedFaceModel)
 def test_at_rest_it_is_the_linear_model(source: SourceModel, model: SkinnedFaceModel) -> None:
     rng = np.random.default_rng(4)
     identity, expression = rng.normal(size=300), rng.normal(size=10)
-    found = model.decode(torch.tensor(identity)[None], torch.tensor(expression)[None])[0]
+    found = model.decode(torch.tensor(identity)[None], torch.tensor(jaw_at_rest(expression[None])))[0]
     np.testing.assert_allclose(found, source.decode(identity, expression), atol=1e-9)
     assert model.landmarks(model.mean[None]).mean(1).abs().max() < 1e-4
 
@@ -96,11 +101,12 @@ def test_expression_s_tail_turns_the_jaw(model: SkinnedFaceModel) -> None:
     found = model.decode(identity, torch.cat([expression, tail], 1), pose)
     turned = pose.clone()
     turned[:, 1] += JAW_UNIT * tail
-    assert torch.allclose(found, model.decode(identity, expression, turned), atol=1e-12)
+    at_rest = torch.cat([expression, torch.zeros_like(tail)], 1)
+    assert torch.allclose(found, model.decode(identity, at_rest, turned), atol=1e-12)
     alone = torch.zeros(2, 4, 3, dtype=torch.float64)
     alone[:, 1] = JAW_UNIT * tail
     without_pose = model.decode(identity, torch.cat([expression, tail], 1))
-    assert torch.allclose(without_pose, model.decode(identity, expression, alone), atol=1e-12)
+    assert torch.allclose(without_pose, model.decode(identity, at_rest, alone), atol=1e-12)
 
 
 def test_batched_equals_single(model: SkinnedFaceModel) -> None:
@@ -151,10 +157,10 @@ def test_rotation_matrices() -> None:
 
 def test_wrong_inputs_are_refused(source: SourceModel, model: SkinnedFaceModel) -> None:
     identity = torch.zeros(1, 300, dtype=torch.float64)
-    with pytest.raises(ValueError, match="10 or 13 entries"):
-        model.decode(identity, torch.zeros(1, 11))
+    with pytest.raises(ValueError, match="13 entries, not 10"):
+        model.decode(identity, torch.zeros(1, 10))
     with pytest.raises(ValueError, match="pose must be"):
-        model.decode(identity, torch.zeros(1, 10), torch.zeros(1, 5, 3))
+        model.decode(identity, torch.zeros(1, 13), torch.zeros(1, 5, 3))
     for broken, match in (
         (replace(source, skinning=None), "no jaw joint"),
         (replace(source, interaction=np.zeros((300, 10, 81, 3), np.float32)), "bilinear"),
@@ -175,6 +181,22 @@ def test_landmarks_slopes_are_those_of_small_steps(model: SkinnedFaceModel) -> N
         places = model.landmarks(model.decode(step[:, :300], step[:, 300:])).numpy()
         np.testing.assert_allclose(slopes[..., column], (places[0] - places[1]) / 2e-4, atol=1e-3)
         assert np.abs(slopes[..., column]).max() > 1e-3
+
+
+def test_jacobian_is_that_of_small_steps_at_any_coefficients(model: SkinnedFaceModel) -> None:
+    generator = torch.Generator().manual_seed(9)
+    both = torch.randn(313, generator=generator, dtype=torch.float64)
+    both[310:] *= 3
+    ids = torch.tensor([0, 40, 80, 17])
+    found = model.jacobian(both[:300], both[300:], ids)
+    assert found.shape == (4, 3, 313)
+    for column in (0, 299, 300, 309, 310, 311, 312):
+        step = both.repeat(2, 1)
+        step[:, column] += torch.tensor([1e-4, -1e-4])
+        vertices = model.decode(step[:, :300], step[:, 300:])[:, ids]
+        torch.testing.assert_close(found[..., column], (vertices[0] - vertices[1]) / 2e-4, atol=2e-3, rtol=0)
+    turned = found - model.jacobian(0 * both[:300], 0 * both[300:], ids)
+    assert turned[..., :310].abs().max() > 0.05  # the turned jaw turns what the components add
 
 
 def test_the_jaw_s_turn_is_mirrored(model: SkinnedFaceModel) -> None:

@@ -11,6 +11,7 @@ from facerecon.morphable.hdf5 import dequantise, quantise
 from facerecon.morphable.head_data import load_head_data
 from facerecon.morphable.storage import (
     CARRIED_PATH,
+    LEVELS,
     describe,
     face_model_sha256,
     load_face_model,
@@ -101,6 +102,24 @@ def test_other_version_is_refused(tmp_path: Path) -> None:
         file.attrs["schema_version"] = 99
     with pytest.raises(InputError, match="version 99"):
         load_face_model(path)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_mean_and_regions_mirror_exactly(level: int) -> None:
+    model = load_face_model(level=level)
+    mirror = model.topology.mirror
+    np.testing.assert_array_equal(mirror[mirror], np.arange(len(mirror)))
+    np.testing.assert_allclose(model.mean[mirror] * model.mean.new_tensor([-1, 1, 1]), model.mean, atol=2e-5)
+    for name, mask in model.topology.regions.items():
+        np.testing.assert_array_equal(mask[mirror], mask, err_msg=name)
+    np.testing.assert_array_equal(np.sum(list(model.topology.regions.values()), axis=0), 1)
+
+
+def test_coarser_vertices_lead_finer_ones() -> None:
+    coarse, fine = load_face_model(level=0), load_face_model(level=1)
+    count = len(coarse.mean)
+    np.testing.assert_array_equal(fine.albedo_basis[:, :count], coarse.albedo_basis)
+    assert (fine.mean[:count] - coarse.mean).abs().max() < 3  # mm: subdivision smooths
 
 
 def test_unknown_level_is_refused() -> None:

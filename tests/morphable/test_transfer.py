@@ -10,11 +10,13 @@ from facerecon.morphable.transfer import (
     map_to_mesh,
     map_vertices,
     seam_triangles,
+    transfer_chart,
     transfer_labels,
     transfer_landmarks,
     transfer_regions,
     transfer_uv,
 )
+from facerecon.morphable.uv_layout import signed_areas
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +131,31 @@ def test_uv_of_a_seam_stays_on_one_side_of_it() -> None:
     np.testing.assert_allclose(carried, straight + 0.8 * right[:, None], atol=1e-9)
     across = right[target.triangles].any(1) & ~right[target.triangles].all(1)
     np.testing.assert_array_equal(seam_triangles(target, carried), across)
+
+
+def test_a_carried_chart_leaves_out_what_it_does_not_show() -> None:
+    """A target larger than the source, over a chart that folds back on one side; and a chart with a seam."""
+    source, target = sheet(0.0, True), sheet(0.0, True, 21)
+    target = Mesh(target.vertices * [1.5, 1, 1], target.triangles)  # x to 150, beside the source from 100 on
+    x, y = source.vertices[:, :2].T / 100
+    folded_back = np.stack([np.where(x > 0.8, 1.6 - x, x), y], 1)
+    found = map_vertices(target, source)
+    chart = transfer_chart(found, target, folded_back)
+    middle = target.vertices[target.triangles].mean(1)[:, 0]
+    assert chart.triangles_charted[middle < 75].all()
+    assert chart.triangles_folded[(middle > 83) & (middle < 97)].all()
+    assert not chart.triangles_folded[middle > 103].any() and not chart.triangles_charted[middle > 83].any()
+    assert (signed_areas(chart.uv, target.triangles[chart.triangles_charted]) > 0).all()
+    known = np.unique(target.triangles[chart.triangles_charted])
+    beyond = target.vertices[:, 0] > 110
+    edge = chart.uv[known[target.vertices[known, 0].argmax()], 0]
+    np.testing.assert_allclose(chart.uv[beyond, 0], edge, atol=1e-9)  # where the nearest charted vertex lies
+
+    halves = np.where(x[:, None] > 0.5, [0.6, 0.0], 0.0) + 0.3 * np.stack([x, y], 1)
+    chart = transfer_chart(map_vertices(source, source), source, halves)
+    right = source.vertices[source.triangles, 0] > 50
+    across = right.any(1) & ~right.all(1)
+    np.testing.assert_array_equal(chart.triangles_charted, ~across)
 
 
 def test_overlapping_regions_are_refused() -> None:

@@ -21,7 +21,7 @@ def toy() -> ToyModel:
 @pytest.fixture
 def files(toy: ToyModel, tmp_path: Path) -> tuple[Path, Path]:
     """A scan in metres and its seven landmarks."""
-    vertices = (toy.decode(np.array([1.0, -1, 0.5]), np.array([0.5, 0])) + SHIFT) / 1000
+    vertices = (toy.shape(np.array([1.0, -1, 0.5]), np.array([0.5, 0])) + SHIFT) / 1000
     write_obj(tmp_path / "scan.obj", *remeshed(vertices, toy.triangles.numpy()))
     np.savetxt(tmp_path / "scan.txt", vertices[toy.landmark_vertices.numpy()][list(NOW_LANDMARKS)])
     return tmp_path / "scan.obj", tmp_path / "scan.txt"
@@ -30,7 +30,10 @@ def files(toy: ToyModel, tmp_path: Path) -> tuple[Path, Path]:
 @pytest.mark.parametrize("suffix", [".obj", ".ply"])
 def test_files_of_a_registration(toy: ToyModel, files: tuple[Path, Path], tmp_path: Path, suffix: str) -> None:
     out = tmp_path / "deeper" / f"registered{suffix}"
-    registered = register_file(*files, toy, out, unit="m")
+    found = register_file(*files, toy, out, unit="m")
+    registered = found.registered
+    mean = np.nanmean(found.scan_distances)
+    assert f"mean {mean:.2f}" in found.summary() and "% of the face" in found.summary()
     assert sorted(path.name for path in out.parent.iterdir()) == sorted(
         [f"registered{suffix}", "registered.npz", "registered.png"]
     )
@@ -46,6 +49,20 @@ def test_files_of_a_registration(toy: ToyModel, files: tuple[Path, Path], tmp_pa
         assert len(arrays["scan_distances"]) == len(read_mesh(files[0]).vertices)
         assert np.nanmean(arrays["scan_distances"]) < 0.1
         assert arrays["valid"].mean() > 0.85 and len(arrays["distances"]) == len(mesh.vertices)
+
+
+def test_only_an_earlier_registration_is_replaced(toy: ToyModel, files: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "registered.obj"
+    register_file(*files, toy, out, unit="m")
+    register_file(*files, toy, out, unit="m")
+    for target in (tmp_path / "registered.ply", files[0]):
+        target.touch()
+        before = target.read_bytes()
+        with pytest.raises(InputError, match="exists and is no registration by facerecon"):
+            register_file(*files, toy, target, unit="m")
+        assert target.read_bytes() == before
+    with pytest.raises(InputError, match="would replace .*, which is read"):
+        register_file(out, files[1], toy, out, unit="m")
 
 
 def test_picture_shows_scan_registration_and_distances(toy: ToyModel, files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -70,7 +87,6 @@ def test_bad_input_is_refused_in_one_line(toy: ToyModel, files: tuple[Path, Path
     write_ply(tmp_path / "nan.ply", broken, mesh.triangles)
     (tmp_path / "empty.obj").write_text("")
     for arguments, message in (
-        ((scan, None, toy, out, "m"), "needs landmarks"),
         ((scan, landmarks, toy, out, "mm"), "looks like m: give that unit"),
         ((scan, landmarks, toy, out, "foot"), "unit 'foot' is not known: choose one of mm, cm, m"),
         ((scan, landmarks, toy, tmp_path / "out" / "registered.stl", "m"), "name a .obj or .ply file"),

@@ -7,7 +7,7 @@ import torch
 from facerecon.errors import InputError
 from facerecon.geometry.alignment import similarity_procrustes
 from facerecon.geometry.point_to_surface import point_to_surface
-from facerecon.systems.oracle import barycentric_weights, fit_identity
+from facerecon.systems.oracle import fit_identity
 
 TURN = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 
@@ -68,12 +68,6 @@ def test_the_mean_face_is_found(face_model):
         landmarks = face_model.landmarks(face_model.mean[None])[0, list(face_model.topology.landmark7_indices)].numpy()
     fit = fit_identity(mean, landmarks, face_model)
     assert fit.distance < 1e-3 and np.abs(fit.identity).max() < 0.01
-
-
-def test_barycentric_weights():
-    corners = np.array([[[0.0, 0, 0], [2, 0, 0], [0, 4, 0]], [[1.0, 1, 1], [1, 1, 1], [1, 1, 1]]])
-    weights = barycentric_weights(np.array([[0.5, 1.0, 0.0], [1.0, 1.0, 1.0]]), corners)
-    assert np.allclose(weights, [[0.5, 0.25, 0.25], [1, 0, 0]])
 
 
 def test_bad_scans_are_refused(subject, face_model):

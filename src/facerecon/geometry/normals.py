@@ -25,6 +25,18 @@ def vertex_normals(vertices: Tensor, triangles: Tensor | np.ndarray) -> Tensor:
     return vertex_normals_torch(vertices, triangles)
 
 
+def normals_across_seams(vertices: Tensor, welded_triangles: Tensor | np.ndarray, seam_copies: Tensor) -> Tensor:
+    """`vertex_normals` (B, V, 3) of a surface whose last C vertices copy others, without a crease between the two.
+
+    vertices: (B, V, 3). welded_triangles: (F, 3) of the vertices that are no copies. seam_copies: (C,) int64, on the
+    vertices' device: what the last C copy.
+    """
+    if not len(seam_copies):
+        return vertex_normals(vertices, welded_triangles)
+    normals = vertex_normals(vertices[:, : -len(seam_copies)], welded_triangles)
+    return torch.cat([normals, normals.index_select(1, seam_copies)], 1)
+
+
 def vertex_normals_torch(vertices: Tensor, triangles: Tensor) -> Tensor:
     """`vertex_normals` written with torch operations only: for other devices, and the reference of the fast one."""
     # index_select, whose backward pass is index_add: that of indexing sorts.

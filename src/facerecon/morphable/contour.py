@@ -16,7 +16,7 @@ from torch import Tensor
 from facerecon.geometry.rotations import euler_to_matrix
 from facerecon.morphable.face_model import FaceModel
 from facerecon.morphable.mesh_regions import loss_regions
-from facerecon.morphable.source_model import MovingContour
+from facerecon.morphable.topology import MovingContour
 
 JAW = 17  # landmarks 0 to 16; 8 is the chin
 LEVEL = 0.5  # mm; of candidates that show this near to the outermost, the one nearest to the fixed point is taken
@@ -65,11 +65,15 @@ def contour_rows(model: FaceModel) -> ContourRows:
 def contour_landmarks(model: FaceModel, vertices: Tensor, rotation: Tensor, rows: ContourRows | None = None) -> Tensor:
     """The 68 landmarks (B, 68, 3) of vertices (B, V, 3), mm in the head frame, with the jaw's at the silhouette.
 
-    rotation: (B, 3) pitch, yaw, roll, rad. Of each jaw point on the side turned away, the candidate that shows
-    outermost, seen from far away; the other side's points, the chin and the other landmarks are the fixed ones.
-    rows: as `contour_rows` gives them, which are otherwise worked out anew. Differentiable in the vertices, not in the
-    choice.
+    rotation: (B, 3) pitch, yaw, roll, rad. rows: as `contour_rows` gives them. Without rows a model whose publisher has
+    a table of its own (`FaceModel.contour`) takes the jaw of that table's nearest yaw; for other models the rows are
+    worked out anew. Of each jaw point on the side turned away rows give the candidate that shows outermost, seen from
+    far away; the other side's points, the chin and the other landmarks are the fixed ones. Differentiable in the
+    vertices, not in the choice.
     """
+    if rows is None and model.contour is not None:
+        jaw = _published_jaw(model, model.contour, vertices, rotation)
+        return torch.cat([jaw, model.landmarks(vertices)[:, JAW:]], 1)
     rows = contour_rows(model) if rows is None else rows
     triangles = torch.as_tensor(model.topology.triangles[rows.triangles].astype(np.int64), device=vertices.device)
     weights = torch.as_tensor(rows.barycentric, device=vertices.device, dtype=vertices.dtype)
@@ -96,6 +100,16 @@ def moving_contour(model: FaceModel) -> MovingContour:
     chosen = np.where(side * TABLE_YAW[:, None] > 0, outermost, 0)
     row = np.arange(JAW)
     return MovingContour(TABLE_YAW.copy(), rows.triangles[row, chosen], rows.barycentric[row, chosen])
+
+
+def _published_jaw(model: FaceModel, table: MovingContour, vertices: Tensor, rotation: Tensor) -> Tensor:
+    """The jaw's points (B, 17, 3) of a table at the yaw nearest to each rotation (B, 3)."""
+    yaw = torch.as_tensor(table.yaw_degrees, device=vertices.device, dtype=torch.float64)
+    place = (torch.rad2deg(rotation[:, 1:2].detach().double()) - yaw).abs().argmin(1).cpu().numpy()
+    corners = torch.as_tensor(model.topology.triangles[table.triangles[place]].astype(np.int64), device=vertices.device)
+    weights = torch.as_tensor(table.barycentric[place], device=vertices.device, dtype=vertices.dtype)
+    each = torch.arange(len(vertices), device=vertices.device)[:, None, None]
+    return (vertices[each, corners] * weights[..., None]).sum(-2)
 
 
 def _section(

@@ -11,6 +11,8 @@ import numpy as np
 from facerecon.errors import InputError
 
 LARGEST_STEP = 32767
+OWN_KINDS = frozenset({"face_model", "linear_face_model", "head_generator", "open_face_parts"})
+"""Kinds of the model files that this package writes, and may replace."""
 
 
 @contextmanager
@@ -45,6 +47,11 @@ def read_kind(path: str | os.PathLike) -> str | None:
     except OSError:
         return None
     return kind if isinstance(kind, str) else None
+
+
+def is_own_file(path: str | os.PathLike) -> bool:
+    """Whether a file is a model file that this package wrote."""
+    return read_kind(path) in OWN_KINDS
 
 
 def quantise(values: np.ndarray, step: float | None = None) -> tuple[np.ndarray, np.ndarray]:

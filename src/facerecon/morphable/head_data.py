@@ -7,10 +7,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from facerecon.artefacts import atomic_file
+from facerecon.artefacts import atomic_hdf5
 from facerecon.morphable import makehuman
 from facerecon.morphable.hdf5 import dequantise, open_kind, quantise, write_array
 from facerecon.morphable.subdivision import boundary_loops
@@ -152,7 +151,7 @@ def mirror_image(vertices: np.ndarray, mirror: np.ndarray) -> np.ndarray:
 
 def save_head_data(head: HeadData, path: str | os.PathLike) -> None:
     """Write `head` to an HDF5 file (whole or not at all)."""
-    with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_hdf5(path) as file:
         file.attrs.update(
             kind=KIND,
             schema_version=SCHEMA_VERSION,

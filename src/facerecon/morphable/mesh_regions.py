@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
 from facerecon.morphable.linear import LinearFaceModel
-from facerecon.morphable.regions import symmetric_regions
 from facerecon.morphable.topology import Topology
 
 # K_mask of Xu et al. (WWW '24, eq. 4) weights "different areas of the face (e.g., eye, nose, forehead, mouth)"; they
@@ -30,7 +29,7 @@ def loss_regions(topology: Topology) -> dict[str, NDArray[np.bool_]]:
     eye: eyeballs and lid edges; nose, forehead: as the topology's; mouth: the lips; rest: all other vertices, which are
     cheeks, chin, brows and the skin about the eyes.
     """
-    regions = symmetric_regions(topology.regions, topology.mirror)
+    regions = topology.regions
     claims = {
         "eye": regions["eyes"],
         "nose": regions["nose"],
@@ -68,8 +67,7 @@ def crop(model: LinearFaceModel, name: str) -> NDArray[np.bool_]:
     if name == "skin":
         return skin
     if name == "flame_face":
-        ears = symmetric_regions(topology.regions, topology.mirror)["ears"]
-        return skin & ~ears & (mean[:, 1] < FLAME_FOREHEAD) & (mean[:, 2] > FLAME_DEPTH)
+        return skin & ~topology.regions["ears"] & (mean[:, 1] < FLAME_FOREHEAD) & (mean[:, 2] > FLAME_DEPTH)
     tip = model.landmarks(model.mean[None])[0, NOSE_TIP].double().numpy(force=True) * [0, 1, 1]
     return np.linalg.norm(mean - tip, axis=1) < BFM_RADIUS
 

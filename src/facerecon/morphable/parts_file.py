@@ -4,11 +4,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from facerecon.artefacts import atomic_file
+from facerecon.artefacts import atomic_hdf5
 from facerecon.morphable.hdf5 import dequantise, open_kind, quantise, write_array
 
 KIND = "open_face_parts"
@@ -46,7 +45,7 @@ class StoredParts:
 
 def save_parts(stored: StoredParts, path: str | os.PathLike) -> None:
     """Write a parts file (whole or not at all); equal content gives equal bytes."""
-    with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_hdf5(path) as file:
         file.attrs.update(
             kind=KIND,
             schema_version=SCHEMA_VERSION,

@@ -1,5 +1,6 @@
 """Published face models without joints: linear in their coefficients, or bilinear."""
 
+import torch
 from torch import Tensor
 
 from facerecon.morphable.face_model import FaceModel
@@ -34,3 +35,13 @@ class PublishedFaceModel(FaceModel):
             return vertices
         products = (identity[:, :, None] * expression[:, None]).flatten(1)
         return vertices + (products @ self.interaction.flatten(0, 1).flatten(1)).unflatten(-1, (-1, 3))
+
+    def jacobian(self, identity: Tensor, expression: Tensor, vertices: Tensor) -> Tensor:
+        """As every model's; for a bilinear one it depends on the coefficients."""
+        linear = super().jacobian(identity, expression, vertices)
+        if self.interaction is None:
+            return linear
+        products = self.interaction[:, :, vertices]
+        by_identity = torch.tensordot(products, expression, ([1], [0]))
+        by_expression = torch.tensordot(products, identity, ([0], [0]))
+        return linear + torch.cat([by_identity, by_expression]).permute(1, 2, 0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from facerecon.morphable.topology import Topology
+from facerecon.morphable.topology import MovingContour, Topology, weld_copies
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,8 @@ class Skinning:
 
     joint_names: J names, the root first; its rotation is the camera's and is never applied.
     parents: (J,) int64 index of each joint's parent, smaller than its own; -1 for the root.
-    joint_regressor: (J, V), rows summing to 1: the joints of unposed vertices, in their unit and frame.
+    joint_regressor: (J, V): the joints of unposed vertices in the publisher's frame. Its rows sum to about 1; where
+        they do not, joints do not move along with the origin (`SourceModel.joint_offsets`).
     weights: (V, J), rows summing to 1.
     pose_correctives: (9 (J - 1), V, 3) mm or None: offsets for each entry, row by row, of every joint's rotation matrix
         minus the identity, without the root's.
@@ -25,19 +26,6 @@ class Skinning:
     joint_regressor: NDArray[np.float32]
     weights: NDArray[np.float32]
     pose_correctives: NDArray[np.float32] | None = None
-
-
-@dataclass(frozen=True)
-class MovingContour:
-    """Jaw landmarks (iBUG 0-16) that slide along the surface as the head turns, N places of each.
-
-    yaw_degrees: (N,), rising; positive turns the nose to the subject's left. triangles: (N, 17) int64.
-    barycentric: (N, 17, 3), rows summing to 1.
-    """
-
-    yaw_degrees: NDArray[np.float64]
-    triangles: NDArray[np.int64]
-    barycentric: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -53,13 +41,15 @@ class SourceModel:
     albedo_mean: (V, 3), albedo: (A, V, 3) float32 linear RGB, or None.
     landmark_triangles: (68,) int64, landmark_barycentric: (68, 3) float32, the iBUG landmarks, or None.
     contour: the jaw landmarks that move with yaw, or None.
+    start_landmarks: (7, 3) in NoW's order or (68, 3) iBUG, mm on the mean face in this model's frame, NaN rows where
+        unknown, or None: points that the publisher names, from which registration may start.
     uv: (V, 2) float32, u right and v up in [0, 1], or None.
     seam_copies: (C,) int64. A vertex on a seam of the publisher's UV chart is there once for each of its places in the
         chart: the last C vertices are copies of these, and always move with them.
     skinning: joints and their weights, or None.
     interaction: (I, E, V, 3) float32 mm or None: what a bilinear model adds to the linear sum, for each product of an
         identity and an expression coefficient.
-    sources: name of each file read -> SHA-256.
+    sources: name of each file read -> SHA-256. notes: what users of this model should know, a line each.
     origin: (3,) mm, where this model's origin lies seen from the publisher's.
     """
 
@@ -74,12 +64,26 @@ class SourceModel:
     landmark_triangles: NDArray[np.int64] | None = None
     landmark_barycentric: NDArray[np.float32] | None = None
     contour: MovingContour | None = None
+    start_landmarks: NDArray[np.float64] | None = None
     uv: NDArray[np.float32] | None = None
     seam_copies: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     skinning: Skinning | None = None
     interaction: NDArray[np.float32] | None = None
     sources: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     origin: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+
+    @property
+    def unsplit(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The mean face's vertices (V - C, 3), mm, and triangles (F, 3) without the copies on texture seams."""
+        kept = len(self.mean) - len(self.seam_copies)
+        return self.mean[:kept].astype(np.float64), weld_copies(self.triangles, len(self.mean), self.seam_copies)
+
+    @property
+    def joint_offsets(self) -> NDArray[np.float64]:
+        """Offsets (J, 3), mm, that joints regressed from vertices in this frame need to be the publisher's."""
+        sums = self.skinning.joint_regressor.sum(1, dtype=np.float64)
+        return (sums[:, None] - 1) * self.origin
 
     def decode(self, identity: NDArray, expression: NDArray) -> NDArray[np.float64]:
         """Unposed vertices (V, 3), mm, of coefficients identity (I,) and expression (E,)."""
@@ -110,7 +114,10 @@ class SourceModel:
         )
         mean = self.mean.astype(np.float64)
         moved = placed.landmarks(mean).mean(0)
-        return replace(placed, mean=(mean - moved).astype(np.float32), origin=self.origin + moved)
+        start = None if self.start_landmarks is None else self.start_landmarks - moved
+        return replace(
+            placed, mean=(mean - moved).astype(np.float32), origin=self.origin + moved, start_landmarks=start
+        )
 
 
 @dataclass(frozen=True)
@@ -140,4 +147,6 @@ class ConvertedModel:
             landmark_triangles=self.source.landmark_triangles,
             landmark_barycentric=self.source.landmark_barycentric,
             regions=self.regions,
+            contour=self.source.contour,
+            seam_copies=self.source.seam_copies,
         )

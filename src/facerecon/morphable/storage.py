@@ -5,7 +5,7 @@ converted models are `model_files`'.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,21 +13,25 @@ import h5py
 import numpy as np
 import scipy.sparse as sparse
 
-from facerecon.artefacts import atomic_file, sha256_file
+from facerecon.artefacts import atomic_file, atomic_hdf5, sha256_file
 from facerecon.errors import InputError
 from facerecon.geometry.ply_files import write_ply
+from facerecon.morphable.control_mesh import control_topology
 from facerecon.morphable.face_model import FaceModel
 from facerecon.morphable.hdf5 import dequantise, open_kind, quantise, read_kind, write_array
 from facerecon.morphable.linear import CoarseModel, LinearFaceModel
 from facerecon.morphable.model_files import CONVERTED_KIND, describe_converted_model, read_converted_model
 from facerecon.morphable.published import PublishedFaceModel
+from facerecon.morphable.regions import symmetric_regions
 from facerecon.morphable.skinned import SkinnedFaceModel
 from facerecon.morphable.subdivision import SubdividedMesh, interpolate_once, subdivide
 from facerecon.morphable.topology import REGIONS, Topology
 
 KIND = "linear_face_model"
 SCHEMA_VERSION = 1
-LEVELS = (1, 2)
+LEVELS = (0, 1, 2)
+STORED_LEVELS = (1, 2)
+"""Levels whose topology is in the file; level 0, the control mesh, follows from them."""
 CARRIED_PATH = Path(__file__).parent / "assets" / "open_face.h5"
 BASES = ("identity", "expression", "albedo")
 
@@ -55,8 +59,8 @@ class StoredModel:
 def load_face_model(path: str | os.PathLike | None = None, level: int = 1) -> FaceModel:
     """The face model of a file, whatever its kind; `None` means the carried open model.
 
-    level: subdivision level of the open model, 1 for training, 2 for fine meshes. A converted model has one level only,
-    its publisher's mesh, and is given as it is.
+    level: subdivision level of the open model, 0 for drafts, 1 for training, 2 for fine meshes. A converted model has
+    one level only, its publisher's mesh, and is given as it is.
     Raises InputError if the file is missing, damaged, of another kind or version, or has no such level.
     """
     path = CARRIED_PATH if path is None else Path(path)
@@ -72,12 +76,20 @@ def load_open_model(path: str | os.PathLike | None = None, level: int = 1) -> Li
         raise InputError(f"face models have the levels {LEVELS}, not {level}")
     path = CARRIED_PATH if path is None else Path(path)
     stored = read_face_model(path)
-    meshes = subdivide(len(stored.mean), stored.quads, stored.mirror, max(LEVELS))
+    meshes = subdivide(len(stored.mean), stored.quads, stored.mirror, max(STORED_LEVELS))
     operator = meshes[level].operator
     shape = tuple(
         _expand(operator, array) for array in (stored.mean, stored.bases["identity"], stored.bases["expression"])
     )
+    landmark_operator = _landmark_operator(stored.topologies[2], meshes[2])
     albedo = (stored.albedo_mean, stored.bases["albedo"])
+    if level == 0:  # a level's vertices lead those of the next
+        albedo = tuple(array[..., : len(stored.mean), :] for array in albedo)
+        topology = control_topology(
+            stored.mean, stored.quads, stored.mirror, stored.topologies[1], landmark_operator @ stored.mean
+        )
+    else:
+        topology = stored.topologies[level]
     if level == 2:
         finer = interpolate_once(len(stored.albedo_mean), meshes[1].quads)
         albedo = tuple(_expand(finer, array) for array in albedo)
@@ -88,11 +100,11 @@ def load_open_model(path: str | os.PathLike | None = None, level: int = 1) -> Li
         quads=stored.quads,
         mirror=stored.mirror,
         is_skin=stored.is_skin,
-        landmark_operator=_landmark_operator(stored.topologies[2], meshes[2]),
+        landmark_operator=landmark_operator,
     )
     return LinearFaceModel(
         name=stored.name,
-        topology=stored.topologies[level],
+        topology=replace(topology, regions=symmetric_regions(topology.regions, topology.mirror)),
         level=level,
         sha256=face_model_sha256(path),
         coarse=coarse,
@@ -168,7 +180,7 @@ def _describe_stored(stored: StoredModel) -> list[str]:
 
 def save_face_model(stored: StoredModel, path: str | os.PathLike) -> None:
     """Write a face-model file (whole or not at all); equal content gives equal bytes."""
-    with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_hdf5(path) as file:
         file.attrs.update(
             kind=KIND,
             schema_version=SCHEMA_VERSION,
@@ -209,7 +221,7 @@ def read_face_model(path: str | os.PathLike) -> StoredModel:
             albedo_mean=file["albedo_mean"][:],
             bases=bases,
             signs={name: file[f"bases/{name}/mirror_signs"][:] for name in BASES},
-            topologies={level: _read_topology(file[f"level{level}"]) for level in LEVELS},
+            topologies={level: _read_topology(file[f"level{level}"]) for level in STORED_LEVELS},
         )
 
 

@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
 
 from facerecon.geometry.barycentric import barycentric_coordinates
 from facerecon.geometry.point_to_surface import Surface
 from facerecon.morphable.scan_surface import ScanSurface, mesh_normals
+from facerecon.morphable.uv_layout import signed_areas
 
 GREATEST_DISTANCE = 5.0
 """mm between counterparts."""
@@ -156,6 +158,32 @@ def transfer_uv(to_source: SurfaceMap, uv: ArrayLike, uv_triangles: ArrayLike | 
     uv = np.asarray(uv, np.float64)
     corners = to_source.corners if uv_triangles is None else np.asarray(uv_triangles)[to_source.triangles]
     return (uv[corners] * to_source.barycentric[..., None]).sum(1)
+
+
+@dataclass(frozen=True)
+class CarriedChart:
+    """uv: (N, 2) of the target's vertices. triangles_charted: (F,) bool, what the chart shows: triangles all of whose
+    corners have counterparts, that no seam runs through and that do not fold over; triangles_folded: (F,) bool, those
+    left out for that alone. Vertices of no charted triangle have the place of the nearest one that has."""
+
+    uv: NDArray[np.float64]
+    triangles_charted: NDArray[np.bool_]
+    triangles_folded: NDArray[np.bool_]
+
+
+def transfer_chart(to_source: SurfaceMap, target: Mesh, uv: ArrayLike) -> CarriedChart:
+    """The chart of a source, uv (V, 2) at its vertices, for a target of N vertices whose counterparts are known."""
+    triangles, vertices = np.asarray(target.triangles), np.asarray(target.vertices, np.float64)
+    carried = transfer_uv(to_source, uv)
+    sound = to_source.valid[triangles].all(1)
+    sound[sound] = ~seam_triangles(Mesh(vertices, triangles[sound]), carried)
+    folded = sound & (signed_areas(carried, triangles) <= 0)
+    charted = sound & ~folded
+    if charted.any():
+        known = np.unique(triangles[charted])
+        rest = np.setdiff1d(np.arange(len(carried)), known)
+        carried[rest] = carried[known[cKDTree(vertices[known]).query(vertices[rest])[1]]]
+    return CarriedChart(carried, charted, folded)
 
 
 def seam_triangles(mesh: Mesh, uv: ArrayLike) -> NDArray[np.bool_]:

@@ -1,6 +1,9 @@
 """Registration of a scan's file: the scan in a face model's topology, its numbers and a picture to judge it by."""
 
 import os
+import zipfile
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -9,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facerecon.artefacts import atomic_file
+from facerecon.artefacts import atomic_file, check_file_target, check_kept
 from facerecon.errors import InputError
 from facerecon.geometry.alignment import Similarity
 from facerecon.geometry.cameras import STANDARD_DISTANCE, head_to_camera, project_perspective
@@ -38,13 +41,30 @@ _BACKGROUND = 58
 _UNKNOWN = (0.25, 0.25, 0.25)  # linear RGB of scan points that the mesh does not reach up to
 
 
+@dataclass(frozen=True)
+class FileRegistration:
+    """registered: the face model on the scan. scan_distances: (N,) mm of the scan's vertices to it, NaN beyond it."""
+
+    registered: RegisteredScan
+    scan_distances: NDArray[np.float64]
+
+    def summary(self) -> str:
+        """One line for people: distances of the scan to the registered mesh, and how much of the face was found."""
+        found = self.scan_distances[np.isfinite(self.scan_distances)]
+        covered = f"{100 * self.registered.valid.mean():.0f} % of the face found on the scan"
+        if not len(found):
+            return covered
+        distances = f"mean {found.mean():.2f}, median {np.median(found):.2f}, 95 % below {np.quantile(found, 0.95):.2f}"
+        return f"scan to mesh, mm: {distances}; {covered}"
+
+
 def register_file(
     scan: str | os.PathLike,
-    landmarks: str | os.PathLike | None,
+    landmarks: str | os.PathLike,
     model: RegistrationModel,
     out: str | os.PathLike,
     unit: str = "mm",
-) -> RegisteredScan:
+) -> FileRegistration:
     """Register the mesh in a file to a face model, and write the result.
 
     scan: .obj or .ply. landmarks: its 7 (NoW) or 68 (iBUG) landmarks as .pp, .npy or .txt, in its frame and unit.
@@ -52,17 +72,17 @@ def register_file(
     Beside `out`, with its stem: <stem>.npz, which holds identity (I,), expression (E,), placement_rotation (3, 3) and
     placement_translation (3,) mm (head frame -> scan frame), vertices (V, 3) mm in the scan's and head_vertices (V, 3)
     in the head frame, triangles (F, 3), valid (V,), distances (V,) of vertices to the scan and scan_distances (N,) of
-    the scan's vertices to the mesh, mm, NaN beyond its border; and <stem>.png, which shows the scan, its registration
-    and these distances as a heat map. Each file is written whole or not at all.
-    Raises InputError, naming the file, for anything that cannot be registered.
+    the scan's vertices to the mesh, mm, NaN beyond its border, and mesh, the name of `out`; and <stem>.png, which shows
+    the scan, its registration and these distances as a heat map. Each file is written whole or not at all.
+    Raises InputError, naming the file, for anything that cannot be registered, and as `check_targets`.
     """
     out = Path(out)
     if out.suffix.lower() not in SUFFIXES:
         raise InputError(f"{out}: name a .obj or .ply file for the registered mesh")
     if unit not in UNITS:
         raise InputError(f"unit {unit!r} is not known: choose one of {', '.join(UNITS)}")
-    if landmarks is None:
-        raise InputError(f"{scan}: needs landmarks: a file with NoW's 7 or the 68 iBUG points (.pp, .npy or .txt)")
+    check_targets(out)
+    check_kept(target_files(out), [scan, landmarks])
     mesh = read_mesh(scan)
     points = read_landmarks(landmarks)
     try:
@@ -73,11 +93,11 @@ def register_file(
     in_mm = mesh.vertices * UNITS[unit]
     scan_distances = distances_to_mesh(in_mm, registered.vertices, triangles)
 
-    write = write_obj if out.suffix.lower() == ".obj" else write_ply
-    write(out, registered.vertices, triangles)
-    with atomic_file(out.with_suffix(".npz")) as temporary:
+    _, numbers, panels = target_files(out)
+    with atomic_file(numbers) as temporary:  # the first: by it what follows is known as ours
         np.savez_compressed(
             temporary,
+            mesh=out.name,
             identity=registered.identity,
             expression=registered.expression,
             placement_rotation=registered.placement.rotation,
@@ -89,10 +109,41 @@ def register_file(
             distances=registered.distances,
             scan_distances=scan_distances,
         )
+    write = write_obj if out.suffix.lower() == ".obj" else write_ply
+    write(out, registered.vertices, triangles)
     picture = draw_registration(in_mm, mesh.triangles, registered, triangles, scan_distances)
-    with atomic_file(out.with_suffix(".png")) as temporary:
+    with atomic_file(panels) as temporary:
         cv2.imwrite(str(temporary), picture[:, :, ::-1])
-    return registered
+    return FileRegistration(registered, scan_distances)
+
+
+def target_files(out: str | os.PathLike) -> tuple[Path, Path, Path]:
+    """What a registration writes: the mesh `out`, its numbers and its picture."""
+    out = Path(out)
+    return out, out.with_suffix(".npz"), out.with_suffix(".png")
+
+
+def check_targets(out: str | os.PathLike) -> None:
+    """Raise InputError unless a registration can be written to `out` and replaces nothing but an earlier one.
+
+    An earlier one is known by its .npz, which names the mesh: a picture beside a scan may be the scan's texture.
+    """
+    mesh, numbers, picture = target_files(out)
+    for path in (mesh, numbers, picture):
+        check_file_target(path)
+    own = _written_mesh(numbers)
+    for path, is_own in ((mesh, own == mesh.name), (numbers, own is not None), (picture, own is not None)):
+        if path.exists() and not is_own:
+            raise InputError(f"{path}: exists and is no registration by facerecon; choose another --out")
+
+
+def _written_mesh(numbers: Path) -> str | None:
+    """Name of the mesh that a registration's .npz came with; None for any other file."""
+    try:
+        with np.load(numbers, allow_pickle=False) as held:
+            return str(held["mesh"]) if {"mesh", "placement_rotation", "scan_distances"} <= set(held) else None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
 
 
 def draw_registration(

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facerecon.geometry.normals import vertex_normals
+from facerecon.geometry.normals import normals_across_seams
 from facerecon.geometry.spherical_harmonics import sh_basis
 from facerecon.morphable.topology import Topology
 from facerecon.reconstruction.diffusion import extend
@@ -110,7 +110,8 @@ def complete_texture(
 
 
 def _surface(view: View, vertices: Tensor, rotation: Tensor, albedo: Tensor, topology: Topology, size: int) -> _Surface:
-    normals = vertex_normals(vertices[None], topology.triangles)[0] @ rotation.T
+    copies = torch.from_numpy(topology.seam_copies)
+    normals = normals_across_seams(vertices[None], topology.welded_triangles, copies)[0] @ rotation.T
     centre = (view.image.shape[1] / 2.0, view.image.shape[0] / 2.0)
     facing = surface_facing(view.pixels[None], topology.triangles, view.focal, centre)[0]
     mirror = torch.from_numpy(topology.uv[topology.mirror])

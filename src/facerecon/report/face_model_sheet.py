@@ -75,9 +75,10 @@ def draw_model_sheet(model: FaceModel) -> NDArray[np.uint8]:
         ]
     ]
     rows += [_components(draw, "identity", sign * IDENTITY_SPREAD) for sign in (-1, 1)]
-    rows.append(_components(draw, "expression", RAISED) + _jaw(draw))
+    jaw = _jaw(draw)
+    rows.append(_components(draw, "expression", RAISED)[: COLUMNS - len(jaw)] + jaw)
     rows += [_components(draw, "albedo", sign * ALBEDO_SPREAD) for sign in (-1, 1)]
-    return np.vstack([_joined(row[-COLUMNS:]) for row in rows if row])
+    return np.vstack([_joined(row) for row in rows if row])
 
 
 class _Painter:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from facerecon.artefacts import atomic_file, atomic_folder
+from facerecon.artefacts import atomic_folder, atomic_hdf5
 from facerecon.data.images import encode_jpeg
 from facerecon.errors import InputError
 from facerecon.evaluate.geometric.now_folder import CHALLENGES
@@ -67,7 +67,7 @@ def build_now_benchmark(path: Path, subjects: int = 20, size: int = 320, seed: i
             photograph = take_photograph(rng, surface, model, person, occasion, size)
             images.append(encode_jpeg(photograph.image, 92, full_chroma=False))
             names.append(f"SYN_{subject:03d}/{challenge}/IMG_{number:04d}.jpg")
-    with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_hdf5(path) as file:
         file.attrs["kind"] = KIND
         file.attrs["version"] = VERSION
         file.attrs["seed"] = seed

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from facerecon.errors import InputError
 from facerecon.geometry.alignment import Similarity, similarity_procrustes
+from facerecon.geometry.barycentric import barycentric_coordinates
 from facerecon.geometry.point_to_surface import Surface
 from facerecon.morphable.face_model import FaceModel
 
@@ -69,7 +70,7 @@ def fit_identity(
             break
         previous = error
         corners = triangles[triangle]
-        weights = barycentric_weights(closest, vertices[corners])
+        weights = barycentric_coordinates(closest, vertices[corners])
         starts = np.arange(0, corners.size + 1, 3)
         picked = sparse.csr_matrix((weights.ravel(), corners.ravel(), starts), (len(placed), len(mean)))
         surface_basis = (picked @ basis.reshape(len(mean), -1)).reshape(len(placed), 3, -1)
@@ -81,19 +82,6 @@ def fit_identity(
     vertices = mean + basis @ identity
     distance, _, _ = Surface(vertices, triangles).closest(placement.apply(points))
     return OracleFit(identity.astype(np.float32), vertices, float(np.sqrt(np.square(distance).mean())))
-
-
-def barycentric_weights(points: NDArray, corners: NDArray) -> NDArray[np.float64]:
-    """Weights (N, 3) of points (N, 3) on triangles (N, 3, 3); a triangle without area stands for its first corner."""
-    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    offset = points - corners[:, 0]
-    aa, ab, bb = (first**2).sum(1), (first * second).sum(1), (second**2).sum(1)
-    pa, pb = (offset * first).sum(1), (offset * second).sum(1)
-    determinant = aa * bb - ab**2
-    usable = determinant > 0
-    scale = 1.0 / np.where(usable, determinant, 1.0)
-    weights = np.stack([(bb * pa - ab * pb) * scale, (aa * pb - ab * pa) * scale], 1) * usable[:, None]
-    return np.concatenate([1.0 - weights.sum(1, keepdims=True), weights], axis=1)
 
 
 def _start(landmarks: NDArray, model: FaceModel) -> Similarity:

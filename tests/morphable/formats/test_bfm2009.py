@@ -107,8 +107,8 @@ def test_albedo_is_linear_and_exact_at_the_mean(tmp_path: Path) -> None:
     np.testing.assert_allclose(model.albedo[3] * 1e-4, exact, rtol=1e-2, atol=1e-8)
 
 
-def test_ready_file_gives_the_same_model(tmp_path: Path) -> None:
-    held = write_files(tmp_path)
+def write_ready(folder: Path, held: dict[str, np.ndarray]) -> Path:
+    """BFM_model_front.mat of the arrays of `write_files`."""
     kept = held["trim"][held["front"]]
     select = (3 * kept[:, None] + np.arange(3)).ravel()
     moved = (held["expPC"][:64] * held["expEV"][:64, None]).T.reshape(-1, 3, 64)[held["front"]]
@@ -122,11 +122,37 @@ def test_ready_file_gives_the_same_model(tmp_path: Path) -> None:
         "keypoints": held["keypoints"][None] + 1.0,
         "point_buf": np.ones((len(kept), 8)),
     }
-    scipy.io.savemat(tmp_path / "BFM_model_front.mat", ready)
-    model, parts = read([tmp_path / "BFM_model_front.mat"]), read(front_files(tmp_path))
+    scipy.io.savemat(folder / "BFM_model_front.mat", ready)
+    return folder / "BFM_model_front.mat"
+
+
+def test_ready_file_gives_the_same_model(tmp_path: Path) -> None:
+    held = write_files(tmp_path)
+    model, parts = read([write_ready(tmp_path, held)]), read(front_files(tmp_path))
     assert_equal_faces(model, lambda a, b: published_front(held, a, b), held["keypoints"])
     np.testing.assert_allclose(model.albedo, parts.albedo, atol=1e-5)
     np.testing.assert_array_equal(model.triangles, parts.triangles)
+
+
+def test_chart_of_the_face(tmp_path: Path) -> None:
+    """BFM_UV.mat is of the trimmed vertices, of which BFM_front_idx.mat says which the face keeps."""
+    held = write_files(tmp_path)
+    uv = np.random.default_rng(3).random((len(held["trim"]), 2))
+    scipy.io.savemat(tmp_path / "BFM_UV.mat", {"UV": uv})
+    files = [*front_files(tmp_path), tmp_path / "BFM_UV.mat"]
+    model = read(files)
+    np.testing.assert_allclose(model.uv, uv[held["front"]], atol=1e-6)
+    assert "BFM_UV.mat" in model.sources and read(files[:-1]).uv is None
+
+    ready = write_ready(tmp_path, held)
+    model = read([tmp_path / "BFM_UV.mat", ready, tmp_path / "BFM_front_idx.mat"])
+    np.testing.assert_allclose(model.uv, uv[held["front"]], atol=1e-6)
+    for wrong in ([ready, tmp_path / "BFM_UV.mat"], [tmp_path / "01_MorphableModel.mat", tmp_path / "BFM_UV.mat"]):
+        with pytest.raises(InputError, match="alone or with BFM_UV"):
+            read(wrong)
+    scipy.io.savemat(tmp_path / "BFM_UV.mat", {"UV": uv[:20]})
+    with pytest.raises(InputError, match=r"BFM_front_idx\.mat: idx has an index outside 1 to 20"):
+        read(files)
 
 
 def test_whole_head_without_expressions(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from facerecon.morphable.formats.facescape import COLOUR_SPREAD, read
 FACTORS = 50
 
 
-def write_model(path: Path, whole_faces: bool = False) -> dict:
+def write_model(path: Path) -> dict:
     """A FaceScape 1.6 file, small: the face is 121 of 140 vertices."""
     rng = np.random.default_rng(0)
     vertices, triangles = small_face()
@@ -23,8 +23,7 @@ def write_model(path: Path, whole_faces: bool = False) -> dict:
     core *= np.where(np.arange(52) == 0, 1, 0.2)[:, None]
     # Make the first expression of the mean identity the neutral face.
     core[:, :, 0] += (neutral - core[:, :, 0] @ id_mean)[..., None] * id_mean / (id_mean @ id_mean)
-    if whole_faces:
-        core[:, :, 1:] += core[:, :, :1]
+    core[:, :, 1:] += core[:, :, :1]  # the file holds whole faces
     corners = triangles + 1
     uv = rng.random((count + 5, 2))
     places = front[triangles].copy()
@@ -52,18 +51,22 @@ def write_model(path: Path, whole_faces: bool = False) -> dict:
     return held
 
 
-@pytest.mark.parametrize("whole_faces", [False, True])
-def test_vertices_are_the_published_product(tmp_path: Path, whole_faces: bool) -> None:
+@pytest.mark.parametrize("scale", [1.0, 0.01])
+def test_vertices_are_the_published_product(tmp_path: Path, scale: float) -> None:
+    """Whatever the size of expressions: the neutral face is taken off the others, as the publisher's program does."""
     path = tmp_path / "facescape_bm_v1.6_847_50_52_id_front.npz"
-    held = write_model(path, whole_faces)
+    held = write_model(path)
+    neutral = held["shape_bm_core"][:, :1]
+    held["shape_bm_core"] = scale * (held["shape_bm_core"] - neutral) + neutral
+    np.savez(path, **held)
     model = read([path])
     assert len(model.identity) == FACTORS and len(model.expression) == 51
     rng = np.random.default_rng(1)
     core = held["shape_bm_core"].astype(float)
+    core[:, 1:] -= core[:, :1]
 
     def face(identity: np.ndarray, expression: np.ndarray) -> np.ndarray:
-        first = 1 - expression.sum() if whole_faces else 1  # whole faces are blended, offsets are added
-        weights = np.concatenate([[first], expression])
+        weights = np.concatenate([[1], expression])
         factors = held["id_mean"] + np.sqrt(held["id_var"]) * identity
         return core.dot(factors).dot(weights).reshape(-1, 3)
 
@@ -96,10 +99,8 @@ def test_chart_and_colours(tmp_path: Path) -> None:
 def test_wrong_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "model.npz"
     held = write_model(path)
-    mixed = held["shape_bm_core"].copy()
-    mixed[:, 30:] += mixed[:, :1]
     for change, match in (
-        ({"shape_bm_core": mixed}, "id_exp"),
+        ({"shape_bm_core": held["shape_bm_core"][:, :50]}, "id_exp, whose 50 expressions"),
         ({"shape_bm_core": held["shape_bm_core"][:-1]}, "rows"),
         ({"id_var": held["id_var"][:-1]}, "not of the core's 50 factors"),
         ({"id_mean": None}, "id_mean"),
@@ -112,6 +113,10 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=match) as caught:
             read([path])
         assert "\n" not in str(caught.value) and "model.npz" in str(caught.value)
+    named = tmp_path / "facescape_bm_v1.6_847_50_52_id_exp.npz"
+    np.savez(named, **held)
+    with pytest.raises(InputError, match="the variant id_exp"):
+        read([named])
     path.write_bytes(path.read_bytes()[:-5000])
     with pytest.raises(InputError, match=r"model\.npz: not an \.npz"):
         read([path])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sparse
 import torch
+from published_models import converted
 from publisher_files import (
     Ch,
     Select,
@@ -18,6 +19,7 @@ from publisher_files import (
 from facerecon.errors import InputError
 from facerecon.geometry.obj_files import read_obj
 from facerecon.morphable.formats.flame import read
+from facerecon.morphable.skinned import JAW_UNIT, SkinnedFaceModel
 
 COUNT, TRIANGLES = 121, 200
 
@@ -89,8 +91,34 @@ def test_vertices_are_the_published_sum(tmp_path: Path, kind: str) -> None:
     assert skinning.joint_names == ("root", "neck", "jaw", "left_eye", "right_eye")
     assert skinning.parents.tolist() == [-1, 0, 1, 1, 1]
     np.testing.assert_allclose(skinning.joint_regressor, content["J_regressor"].toarray(), atol=1e-6)
+    np.testing.assert_allclose(model.joint_offsets, 0, atol=1e-4)
     np.testing.assert_allclose(skinning.pose_correctives[5], 1000 * content["posedirs"][:, :, 5], atol=1e-5)
     assert outward_volume(model.mean, model.triangles) > 0
+
+
+def test_joints_are_the_publisher_s_whatever_their_rows_sum_to(tmp_path: Path) -> None:
+    path, content = write_model(tmp_path, "python 3")
+    sums = np.array([1.02, 0.97, 1.0, 1.0005, 0.9])
+    content["J_regressor"] = sparse.csc_matrix(content["J_regressor"].toarray() * sums[:, None])
+    path.write_bytes(pickle.dumps(content, 4))
+    embedding, _ = write_embedding(tmp_path, np.random.default_rng(1))
+    model = read([embedding, path])
+    rng = np.random.default_rng(2)
+    identity, expression = rng.normal(size=300), rng.normal(size=100)
+    joints = model.skinning.joint_regressor @ model.decode(identity, expression) + model.joint_offsets
+    published = content["J_regressor"] @ unposed(content, identity, expression)
+    np.testing.assert_allclose(joints + model.origin, published, atol=1e-3)
+    # The published skinning with the jaw turned about x, in the publisher's frame.
+    angle = 3 * JAW_UNIT
+    turn = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+    feature = np.concatenate([np.zeros(9), (turn - np.eye(3)).ravel(), np.zeros(18)])
+    posed = unposed(content, identity, expression) + 1000 * content["posedirs"] @ feature
+    share = content["weights"][:, 2:3]
+    expected = share * ((posed - published[2]) @ turn.T + published[2]) + (1 - share) * posed
+    skinned = SkinnedFaceModel(converted(model)).double()
+    coefficients = torch.tensor(np.concatenate([expression, [3, 0, 0]]))
+    found = skinned.decode(torch.tensor(identity)[None], coefficients[None])[0].numpy()
+    np.testing.assert_allclose(found + model.origin, expected, atol=2e-3)
 
 
 def test_triangles_of_the_other_winding_keep_their_landmarks(tmp_path: Path) -> None:

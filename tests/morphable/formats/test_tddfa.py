@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 from publisher_files import outward_volume, small_face
 
 from facerecon.errors import InputError
@@ -26,6 +27,7 @@ def write_files(folder: Path) -> dict[str, np.ndarray]:
         "tri": triangles[:, [2, 1, 0]].T.astype(np.int32),
     }
     held["std"][12:52] *= 1e5
+    held["mean"][12:52] *= 1e5
     model = {name: held[name] for name in ("u", "w_shp", "w_exp", "keypoints")}
     (folder / FILES[0]).write_bytes(pickle.dumps(model, 4))
     (folder / FILES[1]).write_bytes(pickle.dumps(held["tri"], 3))
@@ -39,16 +41,43 @@ def test_vertices_are_the_published_sum(tmp_path: Path) -> None:
     assert len(model.identity) == 40 and len(model.expression) == 10 and model.albedo is None
     rng = np.random.default_rng(1)
     identity, expression = rng.normal(size=40), rng.normal(size=10)
-    spread = np.sqrt(held["mean"].astype(float) ** 2 + held["std"].astype(float) ** 2)
-    alpha, beta = identity * spread[12:52], expression * spread[52:]
-    face = held["u"][:, 0] + held["w_shp"][:, :40].astype(float) @ alpha + held["w_exp"][:, :10].astype(float) @ beta
-    landmarks = held["u"][held["keypoints"]].reshape(68, 3).astype(float)
+    average, deviation = held["mean"].astype(float), held["std"].astype(float)
+    # Identity as the training faces are spread, about their mean; expression about the neutral face.
+    alpha, beta = average[12:52] + deviation[12:52] * identity, expression * np.hypot(average, deviation)[52:]
+    basis = held["w_shp"][:, :40].astype(float)
+    face = held["u"][:, 0] + basis @ alpha + held["w_exp"][:, :10].astype(float) @ beta
+    mean = held["u"][:, 0] + basis @ average[12:52]
+    landmarks = mean[held["keypoints"]].reshape(68, 3)
+    assert "not the mean face u" in model.notes[0] and "root mean square" in model.notes[1]
     expected = (face.reshape(-1, 3) - landmarks.mean(0)) / 1000
     np.testing.assert_allclose(model.decode(identity, expression), expected, atol=1e-4)
     np.testing.assert_allclose(
         model.landmarks(expected), face[held["keypoints"]].reshape(68, 3) / 1000 - landmarks.mean(0) / 1000, atol=1e-6
     )
     assert outward_volume(model.mean, model.triangles) > 0
+
+
+def test_chart_of_the_uncut_mesh(tmp_path: Path) -> None:
+    """BFM_UV.mat is of more vertices; indices.npy says which the face keeps."""
+    write_files(tmp_path)
+    rng = np.random.default_rng(2)
+    uv, kept = rng.random((150, 2)), np.sort(rng.choice(150, 121, replace=False))
+    scipy.io.savemat(tmp_path / "BFM_UV.mat", {"UV": uv})
+    np.save(tmp_path / "indices.npy", kept)
+    files = [tmp_path / name for name in ("indices.npy", *FILES, "BFM_UV.mat")]
+    model = read(files)
+    np.testing.assert_allclose(model.uv, uv[kept], atol=1e-6)
+    assert not len(model.seam_copies) and read(files[1:4]).uv is None
+    with pytest.raises(InputError, match=r"needs also indices\.npy"):
+        read(files[1:])
+    for wrong, match in ((kept[1:], "has shape"), (kept + 100, "an index outside 0 to 149")):
+        np.save(tmp_path / "indices.npy", wrong)
+        with pytest.raises(InputError, match=rf"indices\.npy: .*{match}"):
+            read(files)
+    np.save(tmp_path / "indices.npy", kept)
+    scipy.io.savemat(tmp_path / "BFM_UV.mat", {"UV": uv * 2})
+    with pytest.raises(InputError, match=r"BFM_UV\.mat: texture coordinates outside"):
+        read(files)
 
 
 def test_wrong_files_are_named(tmp_path: Path) -> None:

@@ -100,6 +100,54 @@ def test_tensors_become_arrays() -> None:
         assert found["half"].dtype == np.float16
 
 
+def test_tensors_are_read_without_torch_s_loader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.load has had holes (CVE-2025-32434, CVE-2026-24747) in versions that this package works with."""
+
+    def called(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("torch read the file")
+
+    whole = torch.arange(24, dtype=torch.int32).reshape(4, 6)
+    tensors = [
+        whole[1:3, 2:5].t(),
+        whole[:, ::2],
+        whole[2, 3],
+        torch.zeros(0, 3),
+        torch.tensor([True, False]),
+        torch.tensor([1.5, -2], dtype=torch.float64),
+        torch.arange(3, dtype=torch.uint8),
+    ]
+    data = pickle.dumps(tensors, 2)
+    for loader in ("load", "storage._load_from_bytes", "serialization.load"):
+        monkeypatch.setattr(f"torch.{loader}", called)
+    for found, tensor in zip(load_pickle(data, "file"), tensors, strict=True):
+        np.testing.assert_array_equal(found, tensor.numpy())
+        assert found.dtype == tensor.numpy().dtype
+
+
+def test_tensors_that_their_bytes_do_not_fill_are_refused() -> None:
+    data = pickle.dumps(torch.arange(6.0).reshape(2, 3), 4)
+    storage = np.arange(6, dtype="<f4").tobytes()
+    assert data.count(storage) == 1
+    count = data.index(storage) - 8
+    more = data[:count] + np.int64(1 << 40).tobytes() + data[count + 8 :]
+    assert "another size" in refusal(more)
+    # K is the opcode of small whole numbers: the size (2, 3) and its strides (3, 1)
+    assert data.count(b"K\x02K\x03\x86") == data.count(b"K\x03K\x01\x86") == 1
+    assert "larger than its storage" in refusal(data.replace(b"K\x02K\x03\x86", b"K\x09K\x03\x86"))
+    assert "reaches beyond" in refusal(data.replace(b"K\x03K\x01\x86", b"K\x04K\x01\x86"))
+    assert "BFloat16Storage" in refusal(pickle.dumps(torch.ones(2, dtype=torch.bfloat16), 4))
+    assert "little_endian" in str(data) and "big-endian" in refusal(data.replace(b"little_endian", b"LITTLE_endian"))
+
+
+def test_storages_name_nothing_else() -> None:
+    """The head of a storage may use persistent names; nothing else in a file may, and its names stay inert."""
+    good = pickle.dumps(torch.ones(2), 4)
+    assert good.count(b"torch\nFloatStorage\n") == 1
+    for name in (b"posix\nsystem", b"torch\nload", b"numpy\nload"):
+        padded = name + b" " * (len(b"torch\nFloatStorage") - len(name))
+        assert name.partition(b"\n")[2].decode() in refusal(good.replace(b"torch\nFloatStorage", padded))
+
+
 def test_what_would_grow_without_end_is_refused() -> None:
     repeated = pickle.dumps(torch.ones(1).expand(2**40), 2)
     assert "larger than its storage" in refusal(repeated)

@@ -10,6 +10,9 @@ Three sets of files are read:
   components, with 68 landmarks.
 - `BFM_model_front.mat`: the result of the latter, as Deng et al.'s code writes it.
 
+The face of the latter two has a UV chart if `BFM_UV.mat` (of 3DDFA_V2: the 53,215 vertices of `BFM_exp_idx.mat`) is
+named too, beside `BFM_model_front.mat` with `BFM_front_idx.mat`.
+
 Published formula: S = shapeMU + shapePC (shapeEV a) + expPC (expEV b), texture T = texMU + texPC (texEV t), where the
 "EV" are standard deviations; micrometres (tenths of a metre in `BFM_model_front.mat`) and display values 0 to 255. The
 mean of the expression file is left out, as Deng et al. do.
@@ -23,7 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facerecon.errors import InputError
-from facerecon.morphable.formats.conversion import assemble, linear_albedo, orient_outwards, place_on_vertices
+from facerecon.morphable.formats.conversion import (
+    assemble,
+    check_chart,
+    linear_albedo,
+    orient_outwards,
+    place_on_vertices,
+)
 from facerecon.morphable.formats.files import (
     Content,
     Role,
@@ -53,7 +62,9 @@ ROLES = {
     "info": Role("facemodel_info.mat", frozenset({"tri", "keypoints"})),
     "front": Role("BFM_front_idx.mat", frozenset({"idx"})),
     "trim": Role("BFM_exp_idx.mat", frozenset({"trimIndex"})),
+    "uv": Role("BFM_UV.mat", frozenset({"UV"})),
 }
+PARTS = ("model", "info", "front", "trim")
 
 
 def read(files: Sequence[str | os.PathLike]) -> SourceModel:
@@ -63,15 +74,15 @@ def read(files: Sequence[str | os.PathLike]) -> SourceModel:
     """
     expression = {Path(path).suffix.lower(): path for path in files if Path(path).suffix.lower() in (".bin", ".txt")}
     found = sort_by_role([path for path in files if path not in expression.values()], ROLES)
-    if "ready" in found and len(files) == 1:
-        return _read_ready(*found["ready"])
-    if "model" in found and len(files) == 1:
+    if not expression and set(found) in ({"ready"}, {"ready", "uv", "front"}):
+        return _read_ready(found)
+    if not expression and set(found) == {"model"}:
         return _read_whole(*found["model"])
-    needed = [name for name in ROLES if name != "ready"]
-    if set(found) != set(needed) or set(expression) != {".bin", ".txt"} or len(files) != 6:
+    if set(found) - {"uv"} != set(PARTS) or set(expression) != {".bin", ".txt"} or len(files) != len(found) + 2:
         raise InputError(
-            f"{files[0] if files else 'no file'}: name 01_MorphableModel.mat alone, BFM_model_front.mat alone, or "
-            f"{', '.join(ROLES[name].title for name in needed)}, Exp_Pca.bin and std_exp.txt together"
+            f"{files[0] if files else 'no file'}: name 01_MorphableModel.mat alone, BFM_model_front.mat alone or with "
+            f"BFM_UV.mat and BFM_front_idx.mat, or {', '.join(ROLES[name].title for name in PARTS)}, Exp_Pca.bin and "
+            "std_exp.txt together, and BFM_UV.mat if there"
         )
     return _read_front(found, expression[".bin"], expression[".txt"])
 
@@ -111,10 +122,12 @@ def _read_front(
         expression=expression,
         albedo=linear_albedo(colour_mean, colour_basis),
         landmarks=landmarks,
+        chart=_read_chart(found, triangles, len(mean)),
     )
 
 
-def _read_ready(path: Path, content: Content) -> SourceModel:
+def _read_ready(found: dict[str, tuple[Path, Content]]) -> SourceModel:
+    path, content = found["ready"]
     mean = read_flat_points(path, content, "meanshape") * MM_PER_DECIMETRE
     colour = read_flat_points(path, content, "meantex") / 255
     if len(colour) != len(mean):
@@ -125,13 +138,14 @@ def _read_ready(path: Path, content: Content) -> SourceModel:
     return assemble(
         name="Basel Face Model 2009, front face (Deng et al. 2019)",
         licence=LICENCE,
-        sources=hash_files([path]),
+        sources=hash_files([path for path, _ in found.values()]),
         mean=mean,
         triangles=triangles,
         identity=read_columns(path, content, "idBase", len(mean)) * MM_PER_DECIMETRE,
         expression=read_columns(path, content, "exBase", len(mean)) * MM_PER_DECIMETRE,
         albedo=linear_albedo(colour, read_columns(path, content, "texBase", len(mean)) / 255),
         landmarks=landmarks,
+        chart=_read_chart(found, triangles, len(mean)),
     )
 
 
@@ -154,6 +168,17 @@ def _read_mesh(path: Path, content: Content, mean: NDArray) -> tuple[NDArray[np.
     triangles, _ = orient_outwards(mean, read_indices(path, content, "tri", (None, 3), len(mean), first=1))
     keypoints = read_indices(path, content, "keypoints", (1, 68), len(mean), first=1)[0]
     return triangles, place_on_vertices(path, keypoints, triangles)
+
+
+def _read_chart(
+    found: dict[str, tuple[Path, Content]], triangles: NDArray[np.int32], vertices: int
+) -> tuple[NDArray[np.float64], NDArray[np.int32]] | None:
+    """The front face's texture coordinates (V, 2) and triangles; None without BFM_UV.mat."""
+    if "uv" not in found:
+        return None
+    path, content = found["uv"]
+    uv = check_chart(path, read_array(path, content, "UV", (None, 2)))
+    return uv[read_indices(*found["front"], "idx", (vertices, 1), len(uv), first=1)[:, 0]], triangles
 
 
 def _read_expression(

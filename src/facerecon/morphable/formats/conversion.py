@@ -8,6 +8,15 @@ from numpy.typing import NDArray
 from facerecon.errors import InputError
 from facerecon.morphable.source_model import MovingContour, Skinning, SourceModel
 
+_ROUNDING = 1e-4  # of texture coordinates: a tenth of a texel
+
+
+def check_chart(path: str | os.PathLike, uv: NDArray) -> NDArray[np.float64]:
+    """Texture coordinates (T, 2) float64; InputError, naming the file, for any outside [0, 1] by more than rounding."""
+    if not len(uv) or uv.min() < -_ROUNDING or uv.max() > 1 + _ROUNDING:
+        raise InputError(f"{path}: texture coordinates outside [0, 1]; is it the publisher's chart?")
+    return np.clip(uv.astype(np.float64), 0, 1)
+
 
 def orient_outwards(vertices: NDArray, triangles: NDArray) -> tuple[NDArray[np.int32], bool]:
     """Triangles (F, 3) int32 counter-clockwise seen from outside, and whether they had to be turned.
@@ -69,12 +78,14 @@ def assemble(
     chart: tuple[NDArray, NDArray] | None = None,
     skinning: Skinning | None = None,
     interaction: NDArray | None = None,
+    start_landmarks: NDArray | None = None,
+    notes: tuple[str, ...] = (),
 ) -> SourceModel:
     """The model in the head frame, float32, its seams split and its origin at the landmarks' mean.
 
     mean (V, 3) and the bases (n, V, 3) are mm along the head frame's axes, of any origin; triangles are oriented.
     albedo: mean and basis, linear RGB, of the vertices before or after the split. landmarks: triangles and
-    barycentrics.
+    barycentrics. start_landmarks: (7, 3) or (68, 3) mm beside the mean face, of its origin.
     chart: texture coordinates (T, 2) and their indices (F, 3) for each triangle's corners. Without landmarks the origin
     is the vertices' mean.
     """
@@ -113,6 +124,8 @@ def assemble(
         interaction=None if interaction is None else vertices_last(interaction),
         sources=sources,
         origin=mean.mean(0),
+        start_landmarks=None if start_landmarks is None else start_landmarks - mean.mean(0),
+        notes=notes,
     )
     return model if landmarks is None else model.with_landmarks(*landmarks)
 

@@ -5,15 +5,16 @@ and variance `id_var`, and 52 expression weights e, of which the first is that o
 mesh is 26,278 vertices, of which `v_indices_front` are the face.
 
 Here identity coefficients are standard normal (a = id_mean + sqrt(id_var) coefficient), expression coefficients are the
-weights of the 51 other expressions (not normal: mostly 0 to 1), and e[0] is 1. The published core holds the 51 as
-offsets that are added to the neutral face. Should it hold 51 whole faces, which their size tells, the neutral face is
-taken off each. The product of the two is kept in `interaction`, without which the model would only be right at the mean
+weights of the 51 other expressions (not normal: mostly 0 to 1), and e[0] is 1. The file holds 52 whole faces; like the
+publisher's program, which takes the neutral one off the others, expressions here are offsets that are added to it. The
+product of identity and expression is kept in `interaction`, without which the model would only be right at the mean
 identity.
 
 The colour model (`color_bm_mean`, `color_bm_core`: B, G, R, 0 to 255, on the face only) comes without the spread of its
 coefficients: the published example draws them evenly between -50 and 50, whose standard deviation is one unit here.
 
-Not read: the variant `id_exp`, whose expressions are components without names, and versions before 1.6.
+Not read: the variant `id_exp`, whose expressions are components without names (known by its file's name, and by not
+having 52 of them), and versions before 1.6.
 """
 
 import os
@@ -23,7 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facerecon.errors import InputError
-from facerecon.morphable.formats.conversion import assemble, linear_albedo, orient_outwards, place_on_vertices
+from facerecon.morphable.formats.conversion import (
+    assemble,
+    check_chart,
+    linear_albedo,
+    orient_outwards,
+    place_on_vertices,
+)
 from facerecon.morphable.formats.files import (
     Content,
     Role,
@@ -56,7 +63,12 @@ def read(files: Sequence[str | os.PathLike]) -> SourceModel:
     if "model" not in found:
         raise InputError("no file: facescape_bm_v1.6_847_50_52_id_front.npz or another of version 1.6 is needed")
     path, content = found["model"]
-    core = read_array(path, content, "shape_bm_core", (None, EXPRESSIONS, None))
+    core = read_array(path, content, "shape_bm_core", (None, None, None))
+    if "id_exp" in path.stem or core.shape[1] != EXPRESSIONS:
+        raise InputError(
+            f"{path}: the variant id_exp, whose {core.shape[1]} expressions have no names, is not read; "
+            "take facescape_bm_v1.6_847_50_52_id_front.npz"
+        )
     if len(core) % 3:
         raise InputError(f"{path}: shape_bm_core has {len(core)} rows, where 3 a vertex are needed; download it again")
     count = len(core) // 3
@@ -68,7 +80,7 @@ def read(files: Sequence[str | os.PathLike]) -> SourceModel:
         raise InputError(f"{path}: id_mean and id_var are not of the core's {factors} factors; download it again")
 
     core = core.reshape(count, 3, EXPRESSIONS, factors)[front]
-    at_mean, spread = _from_neutral(path, core, middle, np.sqrt(variance))
+    at_mean, spread = _from_neutral(core, middle, np.sqrt(variance))
     mean = at_mean[0]
     corners = read_array(path, content, "fv_indices_front", (None, 3))
     triangles, turned = orient_outwards(mean, check_indices(path, "fv_indices_front", corners, len(front), first=1))
@@ -84,29 +96,25 @@ def read(files: Sequence[str | os.PathLike]) -> SourceModel:
         albedo=_read_albedo(path, content, len(front)),
         landmarks=_read_landmarks(path, content, front, count, triangles),
         chart=_read_chart(path, content, front, triangles, turned),
+        notes=("expression coefficients: weights of 51 expressions, mostly 0 to 1, not standard normal",),
     )
 
 
 def _from_neutral(
-    path: os.PathLike, core: NDArray, middle: NDArray, deviation: NDArray
+    core: NDArray, middle: NDArray, deviation: NDArray
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Expressions at the mean identity (52, V, 3) and their change a standard deviation of each factor (52, n, V, 3).
+    """The neutral face and the others' offsets from it at the mean identity (52, V, 3), and their change a standard
+    deviation of each factor (52, n, V, 3).
 
-    core: (V, 3, 52, n). The first is the neutral face, the others are offsets from it.
+    core: (V, 3, 52, n), whole faces, the neutral one first.
     """
-    at_mean = np.stack([core[:, :, k].astype(np.float64) @ middle for k in range(EXPRESSIONS)])
-    size = np.linalg.norm(at_mean.reshape(EXPRESSIONS, -1), axis=1)
-    whole = size[1:] > size[0] / 2
-    if whole.any() and not whole.all():
-        raise InputError(f"{path}: expressions that are neither offsets nor faces; is it the variant id_exp? Not read")
+    neutral = core[:, :, 0].astype(np.float64)
+    at_mean = np.empty((EXPRESSIONS, len(core), 3))
     spread = np.empty((EXPRESSIONS, len(middle), len(core), 3), np.float32)
     for k in range(EXPRESSIONS):
-        part = core[:, :, k].astype(np.float64)
-        if k and whole.all():
-            part -= core[:, :, 0]
+        part = core[:, :, k] - neutral if k else neutral
+        at_mean[k] = part @ middle
         spread[k] = np.moveaxis(part * deviation, 2, 0)
-    if whole.all():
-        at_mean[1:] -= at_mean[0]
     return at_mean, spread
 
 
@@ -126,9 +134,7 @@ def _read_chart(
 ) -> tuple[NDArray, NDArray] | None:
     if "texcoords" not in content or "ft_indices_front" not in content:
         return None
-    uv = read_array(path, content, "texcoords", (None, 2)).astype(np.float64)
-    if uv.min() < 0 or uv.max() > 1:
-        raise InputError(f"{path}: texture coordinates outside [0, 1]; download it again")
+    uv = check_chart(path, read_array(path, content, "texcoords", (None, 2)))
     corners = read_array(path, content, "ft_indices_front", triangles.shape)
     corners = check_indices(path, "ft_indices_front", corners, len(uv), first=1)
     corners = corners[:, [0, 2, 1]] if turned else corners

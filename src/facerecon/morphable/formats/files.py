@@ -21,6 +21,11 @@ from facerecon.morphable.formats.unpickling import load_pickle, read_pickle
 
 Content = Mapping[str, Any]
 NUMBERS = "biuf"
+LARGE = 1 << 28
+"""Bytes up to which a part of a file may be packed as tightly as it likes."""
+TIGHTEST = 50
+"""Times its packed bytes that a larger part may hold: bases are noise, and do not pack by more than 2."""
+_MATLAB_BYTES = {"double": 8, "single": 4, "int64": 8, "uint64": 8, "int32": 4, "uint32": 4, "int16": 2, "uint16": 2}
 
 
 class NpzFile(Mapping[str, Any]):
@@ -38,7 +43,10 @@ class NpzFile(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         try:
             with zipfile.ZipFile(self._path) as archive:
-                return load_npy(archive.read(self._names[name]), self._path)
+                member = archive.getinfo(self._names[name])
+                stored = min(member.compress_size, os.path.getsize(self._path))
+                check_size(self._path, name, member.file_size, stored)
+                return load_npy(archive.read(member), self._path)
         except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
             raise InputError(f"{self._path}: {name} is damaged; download the file again") from error
 
@@ -47,6 +55,13 @@ class NpzFile(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def check_size(path: str | os.PathLike, name: str, size: int, stored: int) -> None:
+    """Raise InputError if `size` bytes under `name` are packed into `stored` ones as no model's are: before unpacking,
+    since memory may not hold what a small file can claim."""
+    if size > max(LARGE, TIGHTEST * stored):
+        raise InputError(f"{path}: {name} would take {size / 1e9:.1f} GB of memory; is it the publisher's file?")
 
 
 def load_npy(data: bytes, path: str | os.PathLike) -> Any:
@@ -212,13 +227,23 @@ def check_exists(path: str | os.PathLike) -> Path:
 
 
 def hash_files(files: Sequence[str | os.PathLike]) -> dict[str, str]:
-    """File name -> SHA-256."""
-    return {Path(path).name: sha256_file(path) for path in files}
+    """File name -> SHA-256. Raises InputError for a second file of one name, which the record could not tell apart."""
+    named: dict[str, str | os.PathLike] = {}
+    for path in files:
+        if Path(path).name in named:
+            raise InputError(f"{path}: has the name of {named[Path(path).name]}; rename one of them")
+        named[Path(path).name] = path
+    return {name: sha256_file(path) for name, path in named.items()}
 
 
 def _read_mat(path: str | os.PathLike) -> Content:
     try:
+        parts = scipy.io.whosmat(path)
+        size = sum(math.prod(shape) * _MATLAB_BYTES.get(kind, 1) for _, shape, kind in parts)
+        check_size(path, ", ".join(name for name, _, _ in parts), size, os.path.getsize(path))
         content = scipy.io.loadmat(path)
+    except (InputError, MemoryError):
+        raise
     except Exception as error:  # scipy's reader of damaged files raises errors of many kinds
         raise InputError(f"{path}: not a MATLAB 5 to 7 file, or damaged; download it again") from error
     return {name: value for name, value in content.items() if not name.startswith("__")}
@@ -226,8 +251,9 @@ def _read_mat(path: str | os.PathLike) -> Content:
 
 def _read_dataset(path: str | os.PathLike, dataset: h5py.Dataset) -> np.ndarray:
     try:
+        check_size(path, dataset.name, dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size())
         return dataset[()]
-    except (OSError, RuntimeError, MemoryError, ValueError) as error:
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"{path}: {dataset.name} is damaged; download it again") from error
 
 

@@ -27,6 +27,7 @@ from facerecon.errors import InputError
 from facerecon.geometry.obj_files import read_obj
 from facerecon.morphable.formats.conversion import (
     assemble,
+    check_chart,
     corner_coordinates,
     linear_albedo,
     orient_outwards,
@@ -125,15 +126,14 @@ def _read_skinning(path: Path, content: Content, vertices: int) -> Skinning:
         raise InputError(f"{path}: kintree_table names a joint before its parent; is it a FLAME model?")
     regressor = read_array(path, content, "J_regressor", (count, vertices)).astype(np.float64)
     weights = read_array(path, content, "weights", (vertices, count)).astype(np.float64)
-    for name, sums in (("J_regressor", regressor.sum(1)), ("weights", weights.sum(1))):
-        # Rows of 1 make joints and vertices move along when the origin is moved.
-        if np.abs(sums - 1).max() > 1e-3:
-            raise InputError(f"{path}: the rows of {name} do not sum to 1; is it a FLAME model?")
+    # Vertices move along with the origin only if their weights sum to 1; joints have `SourceModel.joint_offsets`.
+    if np.abs(weights.sum(1) - 1).max() > 1e-3:
+        raise InputError(f"{path}: the rows of weights do not sum to 1; is it a FLAME model?")
     correctives = read_array(path, content, "posedirs", (vertices, 3, 9 * (count - 1)))
     return Skinning(
         JOINTS,
         parents,
-        (regressor / regressor.sum(1, keepdims=True)).astype(np.float32),
+        regressor.astype(np.float32),
         (weights / weights.sum(1, keepdims=True)).astype(np.float32),
         np.moveaxis(correctives, 2, 0).astype(np.float32) * np.float32(MM_PER_METRE),
     )
@@ -209,9 +209,7 @@ def _read_chart(
             raise InputError(f"{path}: its triangles are not the model's; is it head_template.obj?")
     else:
         return None
-    if uv.min() < 0 or uv.max() > 1:
-        raise InputError(f"{path}: texture coordinates outside [0, 1]; is it FLAME's chart?")
-    return uv, corners[:, [0, 2, 1]] if turned else corners
+    return check_chart(path, uv), corners[:, [0, 2, 1]] if turned else corners
 
 
 def _read_albedo(

@@ -19,7 +19,13 @@ READERS = {
 
 
 def read_source_model(name: str, files: Sequence[str | os.PathLike]) -> SourceModel:
-    """The model of format `name` in the files, in any order. InputError for an unknown format and as its reader."""
+    """The model of format `name` in the files, in any order.
+
+    Raises InputError for an unknown format, for files that do not fit into memory, and as its reader.
+    """
     if name not in READERS:
         raise InputError(f"{name}: unknown format; one of {', '.join(READERS)} is needed")
-    return READERS[name](files)
+    try:
+        return READERS[name](files)
+    except MemoryError:
+        raise InputError(f"{files[0]}: takes more memory than there is; convert it on a larger machine") from None

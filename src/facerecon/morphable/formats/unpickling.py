@@ -6,15 +6,14 @@ then made from the notes by this module's own code, each from bytes that the fil
 of those few that published models need is refused at once.
 
 Read are numpy arrays, scalars and dtypes (numbers, texts, and objects that are themselves of these kinds), sparse
-matrices of scipy, tensors of torch (as arrays), chumpy's arrays and selections (as arrays; chumpy is not needed),
-dicts, lists, tuples and sets. Pickles of Python 2 are read as Latin-1.
+matrices of scipy, tensors of torch (as arrays; torch's own loader is not called), chumpy's arrays and selections (as
+arrays; chumpy is not needed), dicts, lists, tuples and sets. Pickles of Python 2 are read as Latin-1.
 """
 
 import io
 import math
 import os
 import pickle
-import pickletools
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,14 +24,25 @@ import numpy as np
 import scipy.sparse as sparse
 
 from facerecon.errors import InputError
+from facerecon.morphable.formats.pickle_opcodes import check_opcodes
 
-OPCODES = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
-FORBIDDEN_OPCODES = frozenset({"PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER"})
-LINES = {"STRING": 1, "GLOBAL": 2, "INST": 2}  # texts up to a line's end, which pickletools would take for ASCII
-MEMO_OPCODES = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 DTYPE = re.compile(r"[biufcSU][0-9]*|O8?|\?")
 KEYS = (str, bytes, int, float, type(None))  # of dicts and sets; bool is an int
 PLAIN = (str, bytes, bytearray, int, float, complex, type(None))
+PERSISTENT_NAMES = frozenset({"PERSID", "BINPERSID"})
+STORAGE_MAGIC, STORAGE_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of torch's file format before 1.6
+STORAGES = {
+    "torch.DoubleStorage": "<f8",
+    "torch.FloatStorage": "<f4",
+    "torch.HalfStorage": "<f2",
+    "torch.LongStorage": "<i8",
+    "torch.IntStorage": "<i4",
+    "torch.ShortStorage": "<i2",
+    "torch.CharStorage": "i1",
+    "torch.ByteStorage": "u1",
+    "torch.BoolStorage": "?",
+}
+"""Kinds of torch's storages that numpy has a type for, little-endian."""
 
 
 def read_pickle(path: str | os.PathLike) -> Any:
@@ -49,7 +59,7 @@ def read_pickle(path: str | os.PathLike) -> Any:
 def load_pickle(data: bytes, path: str | os.PathLike) -> Any:
     """What a pickle's bytes hold; `path` names the file in errors. Raises InputError as `read_pickle`."""
     with _damage_named(path):
-        _check_opcodes(data, path)
+        check_opcodes(io.BytesIO(data), len(data), path)
         return _Resolver(path).resolve(_NotingUnpickler(data, path).load())
 
 
@@ -60,30 +70,11 @@ def _damage_named(path: str | os.PathLike) -> Iterator[None]:
         yield
     except InputError:
         raise
+    except MemoryError:
+        raise InputError(f"{path}: asks for more memory than there is; is it the publisher's file?") from None
     except Exception as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(f"{path}: not a pickle of arrays, or damaged ({reason}); download it again") from error
-
-
-def _check_opcodes(data: bytes, path: str | os.PathLike) -> None:
-    """Refuse what could call out or claim memory that the file does not fill."""
-    stream = io.BytesIO(data)
-    name = ""
-    while name != "STOP":
-        opcode = OPCODES.get(stream.read(1))
-        if opcode is None:
-            raise ValueError("it is cut short, or is no pickle")
-        name = opcode.name
-        if name in FORBIDDEN_OPCODES:
-            raise InputError(f"{path}: a pickle with the opcode {name}, which no model needs; refused")
-        if name in LINES:
-            for _ in range(LINES[name]):
-                stream.readline()
-        elif opcode.arg is not None:
-            argument = opcode.arg.reader(stream)
-            # The memo is one block as long as its largest index: a short file could ask for gigabytes.
-            if name in MEMO_OPCODES and int(argument) > len(data):
-                raise ValueError("impossible memo index")
 
 
 class _Note:
@@ -122,6 +113,67 @@ class _NotingUnpickler(pickle.Unpickler):
         if dotted not in self._classes:
             self._classes[dotted] = type("Note", (_Note,), {"__slots__": (), "name": dotted})
         return self._classes[dotted]
+
+
+class _StorageUnpickler(_NotingUnpickler):
+    """The same for the heads of torch's storages, which name what they hold by persistent names and storage classes."""
+
+    def persistent_load(self, name: Any) -> Any:
+        return _PersistentName(name)
+
+    def find_class(self, module: str, name: str) -> Any:
+        dotted = f"{module}.{name}"
+        return dotted if dotted in STORAGES else super().find_class(module, name)
+
+
+class _Storage:
+    """The numbers of a torch storage, told from an array."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: np.ndarray):
+        self.values = values
+
+
+class _PersistentName:
+    """What a storage's head says of it."""
+
+    __slots__ = ("content",)
+
+    def __init__(self, content: Any):
+        self.content = content
+
+
+def _read_storage(data: bytes, path: str | os.PathLike) -> np.ndarray:
+    """The numbers (n,) of a torch storage as `torch.save` writes one into a pickle.
+
+    Five pickles (magic number, protocol, machine, what the storage is, and the list of its one key), the number of
+    elements as int64, and the elements. Raises ValueError for anything else, and InputError as `load_pickle`.
+    """
+    stream = io.BytesIO(data)
+
+    def unpickle(permitted: frozenset[str] = frozenset()) -> Any:
+        start = stream.tell()
+        check_opcodes(stream, len(data), path, permitted)
+        return _StorageUnpickler(data[start : stream.tell()], path).load()
+
+    if unpickle() != STORAGE_MAGIC or unpickle() != STORAGE_PROTOCOL:
+        raise ValueError("a tensor in another format than torch's before 1.6")
+    machine, head, keys = unpickle(), unpickle(PERSISTENT_NAMES), unpickle()
+    if not isinstance(machine, dict) or machine.get("little_endian") is not True:
+        raise ValueError("a tensor of a big-endian machine")
+    if not isinstance(head, _PersistentName) or not isinstance(head.content, tuple) or len(head.content) != 6:
+        raise ValueError("a tensor without storage")
+    kind, storage, key, _, count, view = head.content
+    if kind != "storage" or storage not in STORAGES or keys != [key] or view is not None:
+        raise ValueError("a tensor of a kind that is not read")
+    dtype = np.dtype(STORAGES[storage])
+    if stream.read(8) != np.int64(count).astype("<i8").tobytes():
+        raise ValueError("a tensor whose storage has another size than it says")
+    content = stream.read()
+    if len(content) != count * dtype.itemsize:
+        raise ValueError("a tensor whose storage is cut")
+    return np.frombuffer(content, dtype)
 
 
 class _Resolver:
@@ -259,23 +311,27 @@ class _Resolver:
             raise ValueError("a selection larger than its array")
         return source.ravel()[index].reshape(self.resolve(state["preferred_shape"]))
 
-    def _storage(self, arguments: tuple, state: Any) -> Any:
-        import torch
-
-        content = _octets(self.resolve(arguments[0]))
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    def _storage(self, arguments: tuple, state: Any) -> _Storage:
+        (content,) = arguments
+        return _Storage(_read_storage(bytes(_octets(self.resolve(content))), self._path))
 
     def _tensor(self, arguments: tuple, state: Any) -> np.ndarray:
-        import torch
-
         storage, offset, size, stride = (self.resolve(argument) for argument in arguments[:4])
-        if not isinstance(storage, torch.storage.TypedStorage):
+        if not isinstance(storage, _Storage):
             raise ValueError("a tensor without storage")
-        whole = torch.empty(0, dtype=storage.dtype).set_(storage)
-        if math.prod(size) > whole.numel():  # strides of 0 would repeat its elements without end
+        size, stride = tuple(size), tuple(stride)
+        if len(size) != len(stride) or not all(type(n) is int and n >= 0 for n in (offset, *size, *stride)):
+            raise ValueError("a tensor with an impossible shape")
+        count, values = math.prod(size), storage.values
+        if count > len(values):  # strides of 0 would repeat its elements without end
             raise ValueError("a tensor larger than its storage")
-        # set_ checks that the storage really holds these elements
-        return torch.empty(0, dtype=storage.dtype).set_(storage, offset, size, stride).numpy().copy()
+        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+        if count and last >= len(values):
+            raise ValueError("a tensor that reaches beyond its storage")
+        if not count:
+            return np.zeros(size, values.dtype)
+        steps = [step * values.itemsize for step in stride]
+        return np.lib.stride_tricks.as_strided(values[offset:], size, steps).astype(values.dtype.newbyteorder("="))
 
 
 Maker = Callable[[_Resolver, tuple, Any], Any]

@@ -21,7 +21,6 @@ from facerecon.geometry.cameras import (
     project_standard_crop,
     standard_focal,
 )
-from facerecon.geometry.normals import vertex_normals
 from facerecon.geometry.rotations import euler_to_matrix
 from facerecon.geometry.spherical_harmonics import SH_CONSTANTS
 from facerecon.morphable.face_model import FaceModel
@@ -128,7 +127,7 @@ class FaceDecoder:
         """Colours (B, V, 3) of vertices in the camera frame under white light, sRGB, not clipped."""
         albedo = self.face_model.decode_albedo(coefficients.albedo)
         # The view frame of light has the camera's axes with y up and z toward the viewer.
-        normals = vertex_normals(placed, self.triangles) * placed.new_tensor([1.0, -1.0, -1.0])
+        normals = self.face_model.normals(placed) * placed.new_tensor([1.0, -1.0, -1.0])
         return linear_to_srgb(shade(albedo, normals, coefficients.light))
 
     def render(self, face: DecodedFace) -> tuple[Tensor, Tensor]:
