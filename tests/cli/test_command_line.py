@@ -17,9 +17,9 @@ from facerecon.cli.evaluate import Unit
 from facerecon.cli.reconstruct import _parse_box
 from facerecon.errors import InputError
 from facerecon.evaluate.geometric import now
-from facerecon.evaluate.networks import NETWORKS
-from facerecon.evaluate.networks import run as networks_run
 from facerecon.training import run as training_run
+from facerecon.training.evaluation import NETWORKS
+from facerecon.training.evaluation import run as networks_run
 from facerecon.training.trainer import TrainingResult
 
 GROUP = typer.main.get_command(app)

@@ -97,8 +97,8 @@ def networks(
 ) -> None:
     """Print the networks' accuracy on synthetic photographs of unseen people, overall and by groups of people, pose,
     occlusion and light, with 95 % bootstrap intervals."""
-    from facerecon.evaluate.networks import NETWORKS
-    from facerecon.evaluate.networks.run import run
+    from facerecon.training.evaluation import NETWORKS
+    from facerecon.training.evaluation.run import run
 
     weights = {"detector": detector, "landmarks": landmark_network, "parsing": parsing, "recognition": recognition}
     if sheet is not None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from facerecon.data.images import read_image
 from facerecon.errors import InputError
 from facerecon.evaluate.geometric.aflw2000 import Aflw2000Evaluation, evaluate_aflw2000, read_aflw2000
-from facerecon.evaluate.networks.statistics import mean_interval
+from facerecon.evaluate.statistics import mean_interval
 from facerecon.networks.image_crops import points_box
 from facerecon.preprocess.face import FaceFinder, main_face
 from facerecon.progress import track

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from facerecon.evaluate.geometric.aflw2000 import normalised_mean_error
-from facerecon.evaluate.networks.groups import groups_of
-from facerecon.evaluate.networks.statistics import Figure, Measure, mean_measure
+from facerecon.evaluate.groups import groups_of
+from facerecon.evaluate.statistics import Figure, Measure, mean_measure
 from facerecon.networks.image_crops import points_box
 from facerecon.networks.landmarks import LandmarkNetwork, predict_landmarks
 from facerecon.progress import track

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facerecon.evaluate.networks.groups import ALL, part_order
+from facerecon.evaluate.groups import ALL, part_order
 
 _RESAMPLES = 1000
 _CHUNK = 100  # resamples at once: memory stays small for measures with many terms

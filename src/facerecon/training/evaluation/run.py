@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from facerecon.artefacts import atomic_file, sha256_file
 from facerecon.errors import InputError
-from facerecon.evaluate.networks import NETWORKS
-from facerecon.evaluate.networks.statistics import Figure, Measure, figures_of
+from facerecon.evaluate.statistics import Figure, Measure, figures_of
 from facerecon.networks.weights import read_card, weights_file
 from facerecon.provenance import provenance_record, write_beside
+from facerecon.training.evaluation import NETWORKS
 from facerecon.training.tasks.photographs import PhotographStore
 
 COLUMNS = tuple(field.name for field in fields(Figure))
@@ -101,33 +101,33 @@ def _tabulated(measures: Sequence[Measure]) -> list[Figure]:
 
 
 def _landmarks(store: PhotographStore, indices: NDArray, files: Mapping[str, Path], _: int) -> list[Figure]:
-    from facerecon.evaluate.networks.landmarks import landmark_measures, predict, reliability
     from facerecon.networks.landmarks import load_landmark_network
+    from facerecon.training.evaluation.landmarks import landmark_measures, predict, reliability
 
     results = predict(store, indices, load_landmark_network(files["landmarks"]))
     return _tabulated(landmark_measures(store, indices, results)) + reliability(results)
 
 
 def _parsing(store: PhotographStore, indices: NDArray, files: Mapping[str, Path], _: int) -> list[Figure]:
-    from facerecon.evaluate.networks.parsing import confusion_matrices, parsing_measures
     from facerecon.networks.parsing import load_parsing
+    from facerecon.training.evaluation.parsing import confusion_matrices, parsing_measures
 
     confusion = confusion_matrices(store, indices, load_parsing(files["parsing"]))
     return _tabulated(parsing_measures(store, indices, confusion))
 
 
 def _recognition(store: PhotographStore, _: NDArray, files: Mapping[str, Path], identities: int) -> list[Figure]:
-    from facerecon.evaluate.networks.recognition import recognition_measures
     from facerecon.networks.recognition import load_recognition
+    from facerecon.training.evaluation.recognition import recognition_measures
 
     measures, rows = recognition_measures(store, load_recognition(files["recognition"]), identities)
     return _tabulated(measures) + rows
 
 
 def _detector(store: PhotographStore, indices: NDArray, files: Mapping[str, Path], _: int) -> list[Figure]:
-    from facerecon.evaluate.networks.detector import measured_scenes, photograph_measures, scene_measures
     from facerecon.networks.detector import load_detector
     from facerecon.networks.landmarks import load_landmark_network
+    from facerecon.training.evaluation.detector import measured_scenes, photograph_measures, scene_measures
 
     network, verifier = load_detector(files["detector"]), load_landmark_network(files["landmarks"])
     in_scenes = scene_measures(store, measured_scenes(store, indices), network)

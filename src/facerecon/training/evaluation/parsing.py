@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facerecon.data.parsing_labels import PARSING_CLASSES
-from facerecon.evaluate.networks.groups import groups_of
-from facerecon.evaluate.networks.statistics import Measure
+from facerecon.evaluate.groups import groups_of
+from facerecon.evaluate.statistics import Measure
 from facerecon.geometry.cameras import STANDARD_SIZE
 from facerecon.networks.parsing import CLASS_COUNT, ParsingNetwork
 from facerecon.progress import track

@@ -6,19 +6,19 @@ import pytest
 import torch
 
 from facerecon.errors import InputError
-from facerecon.evaluate.networks import run as run_module
-from facerecon.evaluate.networks.detector import measured_scenes, photograph_measures, scene_measures
-from facerecon.evaluate.networks.landmarks import LandmarkResults, landmark_measures, reliability
-from facerecon.evaluate.networks.parsing import confusion_matrices, parsing_measures
-from facerecon.evaluate.networks.recognition import recognition_measures
-from facerecon.evaluate.networks.run import COLUMNS, run, write_table
-from facerecon.evaluate.networks.statistics import Figure, figures_of
+from facerecon.evaluate.statistics import Figure, figures_of
 from facerecon.networks.detector import REFERENCE_SIZE, STRIDE, Detection, DetectorNetwork
 from facerecon.networks.image_crops import points_box
 from facerecon.networks.landmarks import LandmarkNetwork
 from facerecon.networks.parsing import CLASS_COUNT, ParsingNetwork
 from facerecon.networks.recognition import RecognitionNetwork
 from facerecon.networks.weights import save_weights
+from facerecon.training.evaluation import run as run_module
+from facerecon.training.evaluation.detector import measured_scenes, photograph_measures, scene_measures
+from facerecon.training.evaluation.landmarks import LandmarkResults, landmark_measures, reliability
+from facerecon.training.evaluation.parsing import confusion_matrices, parsing_measures
+from facerecon.training.evaluation.recognition import recognition_measures
+from facerecon.training.evaluation.run import COLUMNS, run, write_table
 
 
 def overall(measures, name):
@@ -147,7 +147,7 @@ def test_detector_in_scenes(store):
 
 
 def test_detector_in_whole_photographs(store, monkeypatch):
-    from facerecon.evaluate.networks import detector as module
+    from facerecon.training.evaluation import detector as module
 
     places = iter(np.repeat(np.arange(4), 2))
 

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facerecon.errors import InputError
-from facerecon.evaluate.networks.groups import groups_of
-from facerecon.evaluate.networks.statistics import Figure, Measure, mean_measure
+from facerecon.evaluate.groups import groups_of
+from facerecon.evaluate.statistics import Figure, Measure, mean_measure
 from facerecon.networks.recognition import INPUT_SIZE, REGION, RecognitionNetwork
 from facerecon.training.tasks.crops import StandardCrops
 from facerecon.training.tasks.identification import embed_photographs, gallery_and_probes, identify, verification

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from facerecon.evaluate.networks.groups import binned, face_side_groups, groups_of, light_contrast, part_order
-from facerecon.evaluate.networks.statistics import bootstrap_interval, figures_of, mean_interval, mean_measure
+from facerecon.evaluate.groups import binned, face_side_groups, groups_of, light_contrast, part_order
+from facerecon.evaluate.statistics import bootstrap_interval, figures_of, mean_interval, mean_measure
 from facerecon.geometry.spherical_harmonics import sh_basis
 
 

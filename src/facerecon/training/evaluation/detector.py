@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from facerecon.evaluate.networks.groups import face_side_groups, groups_of
-from facerecon.evaluate.networks.statistics import Figure, Measure, mean_measure
+from facerecon.evaluate.groups import face_side_groups, groups_of
+from facerecon.evaluate.statistics import Figure, Measure, mean_measure
 from facerecon.networks.detector import DetectorNetwork, detect_faces, intersection_over_union
 from facerecon.networks.image_crops import points_box
 from facerecon.networks.landmarks import LandmarkNetwork
