@@ -90,6 +90,19 @@ def test_recognition_starts_from_the_landmark_network() -> None:
         assert json.loads(own.training_settings("recognition"))["task"]["initial_trunk"] == trunk
 
 
+def test_landmarks_start_from_and_are_taught_by_weights() -> None:
+    assert plan().training_weights("landmarks") == []
+    task = {"initial_weights": "carried", "teacher": "carried"}
+    own = plan(networks={"landmarks": "train", "detector": "train"}, train={"landmarks": {"task": task}})
+    assert own.training_weights("landmarks") == [carried("landmarks")]  # not what is to be trained
+    task |= {"unlabelled": ["mine"], "initial_weights": "first.safetensors"}
+    own = plan(networks={"landmarks": "train", "detector": "train"}, train={"landmarks": {"task": task}})
+    detector = "results/networks/detector/model.safetensors"
+    assert own.training_weights("landmarks") == ["first.safetensors", carried("landmarks"), detector]
+    told = json.loads(own.training_settings("landmarks"))["task"]
+    assert (told["teacher"], told["teacher_detector"]) == ("carried", detector)
+
+
 def test_weights_that_the_user_names_are_read() -> None:
     task = {"recognition": "mine.safetensors", "initial_weights": "imagenet.pth"}
     built = plan(train={"amplitude_phase": {"task": task}})

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from facerecon.provenance import provenance_record, write_hdf5
 from facerecon.synthesis.photographs import KIND, SCHEMA_VERSION
 
 SIZE = 96
@@ -58,7 +59,9 @@ def draw_photograph(rng: np.random.Generator, skin: NDArray, points: NDArray) ->
     return image, labels
 
 
-def write_toy_photographs(folder: Path, subjects: int = SUBJECTS, photos: int = PHOTOS, seed: int = 0) -> Path:
+def write_toy_photographs(
+    folder: Path, subjects: int = SUBJECTS, photos: int = PHOTOS, seed: int = 0, first_subject: int = 0
+) -> Path:
     """One shard in the layout of `facerecon data synthesize`."""
     rng = np.random.default_rng(seed)
     (folder / "images").mkdir(parents=True)
@@ -74,7 +77,7 @@ def write_toy_photographs(folder: Path, subjects: int = SUBJECTS, photos: int = 
             scale, shift = rng.uniform(0.25, 0.38), SIZE / 2 + rng.uniform(-6, 6, 2)
             points = np.column_stack([turned, -mean[:, 1]]) * scale + shift
             image, labels = draw_photograph(rng, skin, points)
-            name = f"{subject:07d}_{photo:02d}"
+            name = f"{first_subject + subject:07d}_{photo:02d}"
             cv2.imwrite(str(folder / "images" / f"{name}.jpg"), image[..., ::-1])
             cv2.imwrite(str(folder / "labels" / f"{name}.png"), labels)
             names.append(name.encode())
@@ -83,8 +86,9 @@ def write_toy_photographs(folder: Path, subjects: int = SUBJECTS, photos: int = 
             rotations.append([0, yaw, 0])
     with h5py.File(folder / "ground_truth.h5", "w") as file:
         file.attrs.update(schema_version=SCHEMA_VERSION, kind=KIND, face_model_sha256="f" * 64, vertex_unit_mm=0.01)
+        write_hdf5(file, provenance_record("synthesis.photographs", {"seed": seed, "size": SIZE}, seed=seed))
         file["id"] = np.array(names)
-        file["subject"] = np.array(numbers, np.int64)
+        file["subject"] = first_subject + np.array(numbers, np.int64)
         file["landmarks"] = np.array(landmarks, np.float32)
         file["landmarks_visible"] = np.ones((len(names), 68), bool)
         people = np.random.default_rng([seed, 1])

@@ -190,16 +190,22 @@ class RunPlan:
     def _read_by_training(self, name: str) -> dict[str, str]:
         """Setting of the task -> the file that it means in this run."""
         task = getattr(self.settings.train, name).task
-        # Setting -> whose weights it takes if it names no file, and whether it does so when it is empty.
+        # Setting -> the file that it means by `carried`.
+        sources: dict[str, str] = {}
         if name in SYSTEMS:
-            sources = {"initial_weights": ("recognition", False), "recognition": ("recognition", True)}
-        else:
-            sources = {"initial_trunk": ("landmarks", False)} if name == "recognition" else {}
+            sources = dict.fromkeys(("initial_weights", "recognition"), self.network_weights("recognition"))
+        elif name == "recognition":
+            sources = {"initial_trunk": self.network_weights("landmarks")}
+        elif name == "landmarks":
+            # Those of the package: the run's own landmark network is what is being trained.
+            sources = {"initial_weights": carried("landmarks")}
+            if task.unlabelled:
+                sources |= {"teacher": carried("landmarks"), "teacher_detector": self.network_weights("detector")}
         read: dict[str, str] = {}
-        for setting, (network, always) in sources.items():
+        for setting, network_weights in sources.items():
             given = getattr(task, setting)
-            if given == CARRIED or (always and not given):
-                read[setting] = self.network_weights(network)
+            if given == CARRIED or (setting == "recognition" and not given):
+                read[setting] = network_weights
             elif given:
                 read[setting] = given
         return read

@@ -47,7 +47,7 @@ class PhotographSettings(Section):
     photos_per_subject: Annotated[int, Field(ge=1, le=100)] = Field(4, description="photographs of each identity")
     subjects_per_folder: Positive = Field(25, description="identities rendered by one job into one folder")
     size: Annotated[int, Field(ge=64, le=1024)] = Field(224, description="side of a photograph, pixels")
-    seed: Seed = Field(1, description="seed of identities and scenes")
+    seed: Seed = Field(0, description="seed of identities and scenes")
 
     @property
     def folders(self) -> int:

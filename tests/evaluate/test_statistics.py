@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from facerecon.evaluate.groups import binned, face_side_groups, groups_of, light_contrast, part_order
-from facerecon.evaluate.statistics import bootstrap_interval, figures_of, mean_interval, mean_measure
+from facerecon.evaluate.statistics import bootstrap_interval, figures_of, mean_interval, mean_measure, ratio_measure
 from facerecon.geometry.spherical_harmonics import sh_basis
 
 
@@ -20,7 +20,7 @@ def test_photographs_of_one_person_do_not_count_as_many():
     people = np.random.default_rng(0).normal(0, 1, 30)
     values = np.repeat(people, 50)  # fifty equal photographs of each
     terms = np.column_stack([values, np.ones(len(values))])
-    mean = lambda sums: sums[:, 0] / sums[:, 1]  # noqa: E731
+    mean = lambda sums, total: sums[:, 0] / sums[:, 1]  # noqa: E731
     low, high = bootstrap_interval(terms, np.repeat(np.arange(30), 50), mean)
     naive_low, naive_high = mean_interval(values)
     assert high - low > 4 * (naive_high - naive_low)
@@ -33,8 +33,35 @@ def test_figures_by_hand():
     assert [(row.group, row.part, row.cases, row.value) for row in rows] == [
         ("all", "all", 3, 3.0), ("sex", "female", 1, 5.0), ("sex", "male", 2, 2.0),
     ]  # fmt: skip
-    assert rows[0].low == 1 + 1 / 3 or 1 <= rows[0].low < 3 < rows[0].high <= 5
+    # Of the 27 resamples one is all 1 and three hold 1, 1, 3: the 2.5 % quantile lies at 1, the 97.5 % one at 5.
+    assert (rows[0].low, rows[0].high) == (1, 5)
     assert math.isnan(rows[1].low)
+
+
+def test_ratios_by_hand():
+    people = np.arange(4)
+    (row,) = figures_of(ratio_measure("landmarks", "x", np.array([1.0, 2, 3, 0]), np.array([2, 2, 2, 0]), people, {}))
+    assert row.value == 1 and 0.5 <= row.low < 1 < row.high <= 1.5
+    (row,) = figures_of(ratio_measure("landmarks", "x", np.zeros(4), np.zeros(4), people, {}))
+    assert math.isnan(row.value) and math.isnan(row.low)
+
+
+def test_a_figure_that_most_resamples_lack_has_no_interval():
+    people = np.arange(40)
+    terms = np.column_stack([np.ones(40), people < 1])  # the first person is in 63.7 % of resamples, twice in 26.4 %
+    for least, known in ((0, True), (1, True), (2, False)):
+
+        def figure(sums, total, least=least):
+            return np.where(sums[:, 1] >= least, 1.0, np.nan)
+
+        assert math.isfinite(bootstrap_interval(terms, people, figure)[0]) is known
+
+
+def test_a_figure_knows_the_total_in_every_resample():
+    totals = []
+    terms = np.arange(6.0).reshape(3, 2)
+    bootstrap_interval(terms, np.arange(3), lambda sums, total: totals.append(total) or sums[:, 0])
+    np.testing.assert_array_equal(totals, np.tile([6.0, 9.0], (len(totals), 1)))
 
 
 def test_bins_hold_their_lower_edge():
@@ -48,16 +75,19 @@ def test_bins_hold_their_lower_edge():
 
 def test_groups_of_what_the_shards_tell():
     attributes = {
-        "rotation": np.radians([[0, -40, 0], [0, 5, 0]]),
+        "rotation": np.radians([[-35, -40, 0], [0, 5, 0]]),
         "sex": np.array([0.2, 0.9]),
         "age": np.array([9.0, 61.0]),
         "occluded": np.array([True, False]),
         "glasses": np.array([False, True]),
+        "dark_glasses": np.array([False, True]),
+        "melanin": np.array([0.3, 1.2]),
     }
     groups = groups_of(attributes)
     assert {name: parts.tolist() for name, parts in groups.items()} == {
-        "yaw": ["30-60", "<15"], "pitch": ["<15", "<15"], "sex": ["female", "male"], "age": ["<18", ">=60"],
+        "yaw": ["30-60", "<15"], "pitch": ["30-40", "<15"], "sex": ["female", "male"], "age": ["<18", ">=60"],
         "occlusion": ["yes", "no"], "glasses": ["no", "yes"],
+        "dark_glasses": ["no", "yes"], "melanin": ["0.26-0.53", ">=1.17"],
     }  # fmt: skip
     attributes["occlusion"] = np.array([0.3, 0.0])  # the share, where the shard has it
     assert groups_of(attributes)["occlusion"].tolist() == [">=0.15", "<0.02"]

@@ -65,10 +65,11 @@ def test_aflw2000_prints_every_photograph_bin_and_mean(tmp_path, monkeypatch, ca
 
     def predict(image, box):
         # from the detector's larger box twice as far off
-        off = 0.02 if np.ptp(box[[0, 2]]) < 60 else 0.04
+        off = 0.02 if np.ptp(box[[0, 2]]) < 45 else 0.04
         return LandmarkPrediction(points + [off * side, 0], np.ones(68), np.ones(68))
 
-    own = {0: [-20, -20, 70, 70], 1: [-20, -20, 70, 70]}  # the third face is not found
+    # Of the third face the box holds the middle, but overlaps by less than half.
+    own = {0: [-5, -5, 45, 45], 1: [-5, -5, 45, 45], 2: [-20, -20, 70, 70]}
     use(monkeypatch, finder(own, predict))
     result = measure_aflw2000(tmp_path)
     np.testing.assert_allclose(result.true_boxes.per_image, 2)
@@ -84,17 +85,18 @@ def test_aflw2000_prints_every_photograph_bin_and_mean(tmp_path, monkeypatch, ca
 
 
 def test_detection_counts_only_faces_in_the_right_place(tmp_path, monkeypatch, capsys, points):
-    for name in ("found.png", "elsewhere.jpg", "nothing.png", "without_points.png"):
+    for name in ("found.png", "elsewhere.jpg", "nothing.png", "without_points.png", "box_too_large.png"):
         cv2.imwrite(str(tmp_path / name), np.full((60, 60, 3), len(name), np.uint8))
-    for name in ("found", "elsewhere", "nothing"):
+    for name in ("found", "elsewhere", "nothing", "box_too_large"):
         (tmp_path / f"{name}.txt").write_text(FIVE)
     boxes = {len("found.png"): [5, 5, 35, 35], len("elsewhere.jpg"): [40, 40, 55, 55]}
+    boxes[len("box_too_large.png")] = [-80, -80, 120, 120]
     off = LandmarkPrediction(points + [2, 0], np.ones(68), np.ones(68))
     use(monkeypatch, finder(boxes, lambda image, box: off))
     result = measure_detection(tmp_path)
-    assert (result.found, result.photographs) == (1, 3) and result.error == pytest.approx(0.1)
+    assert (result.found, result.photographs) == (1, 4) and result.error == pytest.approx(0.1)
     assert result.errors["elsewhere.jpg"] is None and "without_points.png" not in result.errors
-    assert "found 1 of 3; mean five-point error 10.00 %" in capsys.readouterr().out
+    assert "found 1 of 4; mean five-point error 10.00 %" in capsys.readouterr().out
 
 
 def test_bad_folders(tmp_path):

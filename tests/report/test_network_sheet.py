@@ -10,6 +10,7 @@ from facerecon.networks.image_crops import points_box
 from facerecon.networks.landmarks import LandmarkPrediction
 from facerecon.networks.parsing import CLASS_COUNT, ParsingNetwork
 from facerecon.preprocess.face import FaceFinder
+from facerecon.report import network_sheet as network_sheet_module
 from facerecon.report.network_sheet import SheetNetworks, class_colours, network_sheet
 
 
@@ -34,8 +35,10 @@ def networks() -> SheetNetworks:
 
 
 def test_sheet_shows_where_faces_were_found_and_how_sure_the_network_is(tmp_path, networks):
-    bright, dark = np.full((80, 100, 3), 180, np.uint8), np.full((80, 100, 3), 20, np.uint8)
-    network_sheet([bright, dark, bright], networks, tmp_path / "sheet.png", columns=2)
+    for name, value in (("bright", 180), ("dark", 20)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((80, 100, 3), value, np.uint8))
+    photographs = [tmp_path / f"{name}.png" for name in ("bright", "dark", "bright")]
+    network_sheet(photographs, networks, tmp_path / "sheet.png", columns=2)
     sheet = cv2.imread(str(tmp_path / "sheet.png"))[..., ::-1].astype(int)
     tile = STANDARD_SIZE
     assert sheet.shape == (2 * tile, 4 * tile, 3)
@@ -49,6 +52,17 @@ def test_sheet_shows_where_faces_were_found_and_how_sure_the_network_is(tmp_path
     assert (sheet[tile:, 2 * tile :] == 0).all()
 
 
+def test_of_many_photographs_some_are_shown(tmp_path, networks, monkeypatch):
+    read = []
+    monkeypatch.setattr(network_sheet_module, "MOST_PHOTOGRAPHS", 3)
+    monkeypatch.setattr(
+        network_sheet_module, "read_image", lambda path: read.append(path) or np.zeros((40, 40, 3), np.uint8)
+    )
+    network_sheet([f"{number}.png" for number in range(9)], networks, tmp_path / "sheet.png", columns=3)
+    assert read == ["0.png", "4.png", "8.png"]
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape == (STANDARD_SIZE, 6 * STANDARD_SIZE, 3)
+
+
 def test_colours_of_the_classes_differ():
     colours = class_colours(CLASS_COUNT)
     assert len(np.unique(colours, axis=0)) == CLASS_COUNT and (colours[0] == 0).all()
@@ -56,6 +70,8 @@ def test_colours_of_the_classes_differ():
 
 def test_bad_sheets(tmp_path, networks):
     with pytest.raises(InputError, match=r"\.png or \.jpg"):
-        network_sheet([np.zeros((40, 40, 3), np.uint8)], networks, tmp_path / "sheet.pdf")
+        network_sheet(["face.png"], networks, tmp_path / "sheet.pdf")
+    with pytest.raises(InputError, match=r"face\.png: no such file"):
+        network_sheet([tmp_path / "face.png"], networks, tmp_path / "sheet.png")
     with pytest.raises(InputError, match="no photographs"):
         network_sheet([], networks, tmp_path / "sheet.png")

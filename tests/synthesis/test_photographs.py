@@ -12,11 +12,12 @@ from facerecon.errors import InputError
 from facerecon.geometry.cameras import head_to_camera, project_perspective
 from facerecon.geometry.rotations import euler_to_matrix
 from facerecon.morphable.storage import load_face_model
+from facerecon.synthesis import photographs
 from facerecon.synthesis.head_surface import CLASS, load_head_surface
+from facerecon.synthesis.landmark_visibility import head_depth, landmark_visibility
 from facerecon.synthesis.occasions import Pose, sample_occasion
 from facerecon.synthesis.person import sample_person
 from facerecon.synthesis.photographs import (
-    landmark_visibility,
     load_ground_truth,
     place_camera,
     render_subject,
@@ -24,6 +25,7 @@ from facerecon.synthesis.photographs import (
     write_photographs,
 )
 from facerecon.synthesis.randomness import BENCHMARK_DOMAIN, TRAINING_DOMAIN, stream
+from facerecon.synthesis.rendering import tone_mapped
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +56,64 @@ def test_a_shard_holds_what_its_layout_promises(shard):
         labels = cv2.imread(str(shard / "labels" / f"{name}.png"), cv2.IMREAD_UNCHANGED)
         assert image.shape == (96, 96, 3) and labels.shape == (96, 96)
         assert labels.max() < 19 and (labels == CLASS["skin"]).any()
+        matte = cv2.imread(str(shard / "mattes" / f"{name}.png"), cv2.IMREAD_UNCHANGED)
+        assert matte.shape == (96, 96) and matte.dtype == np.uint8
+        assert matte[labels == CLASS["skin"]].min() > 100 and np.median(matte[labels == CLASS["skin"]]) == 255
+        assert (matte < 128).any() and (labels[matte == 0] == 0).all()
+    assert (truth["exposure"] > 0.0).all() and (truth["identity_residual"] < 3.0).all()
+
+
+def test_the_residual_is_what_the_coefficients_leave_of_the_face(shard, surface, model):
+    truth = load_ground_truth(shard)
+    person = sample_person(stream(5, TRAINING_DOMAIN, 3), surface)
+    face = person.neutral[surface.generator.face_vertices]
+    fitted = model.coarse_mean + np.tensordot(truth["identity"][0], model.coarse_identity, 1)
+    residual = np.sqrt(((face - fitted) ** 2).sum(1).mean())
+    assert truth["identity_residual"][0] == pytest.approx(residual, rel=1e-3) and residual > 0.05
+
+
+def test_exposure_is_what_brings_radiance_to_the_picture(surface, model, monkeypatch):
+    """The light of the ground truth times the exposure is the picture's light."""
+    seen = []
+
+    def remember(radiance):
+        seen.append(radiance)
+        return tone_mapped(radiance)
+
+    monkeypatch.setattr(photographs, "tone_mapped", remember)
+    monkeypatch.setattr(photographs, "sample_background", lambda rng, size, tint: np.zeros((size, size, 3)))
+    monkeypatch.setattr(photographs, "automatic_exposure", lambda rng, skin, level: 2.5)
+    taken = []
+    real = photographs.composite_hair
+    monkeypatch.setattr(photographs, "composite_hair", lambda *a: taken.append(real(*a)) or taken[-1])
+    _, ((_, photograph),) = render_subject(2, 9, 1, 96, surface, model)
+    assert photograph.exposure == 2.5
+    expected = 2.5 * taken[-1].radiance * taken[-1].coverage()[..., None]
+    assert seen[0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_shards_of_version_2_can_be_read_and_other_ones_not(shard, tmp_path):
+    (tmp_path / "ground_truth.h5").write_bytes((shard / "ground_truth.h5").read_bytes())
+    with h5py.File(tmp_path / "ground_truth.h5", "r+") as file:
+        file.attrs["schema_version"] = 2
+        del file["exposure"], file["identity_residual"]
+    assert "exposure" not in load_ground_truth(tmp_path)
+    with h5py.File(tmp_path / "ground_truth.h5", "r+") as file:
+        file.attrs["schema_version"] = 1
+    with pytest.raises(InputError, match="version"):
+        load_ground_truth(tmp_path)
 
 
 def test_a_subject_does_not_depend_on_its_shard(shard, tmp_path):
     write_photographs(tmp_path / "alone", first_subject=4, subjects=1, photos_per_subject=2, size=96, seed=5)
     for name in ("0000004_00", "0000004_01"):
-        for kind in ("images", "labels"):
+        for kind in ("images", "labels", "mattes"):
             (same,) = (shard / kind).glob(f"{name}.*")
             assert same.read_bytes() == (tmp_path / "alone" / kind / same.name).read_bytes()
+    whole, alone = load_ground_truth(shard), load_ground_truth(tmp_path / "alone")
+    assert whole.keys() == alone.keys()
+    for column, values in alone.items():
+        assert np.array_equal(whole[column][2:], values), column
 
 
 def test_landmarks_are_the_projected_landmarks_of_the_mesh(shard, model):
@@ -115,28 +167,63 @@ def test_far_side_of_a_profile_is_hidden(surface, model):
     assert photograph.landmarks[30, 0] > photograph.landmarks[0, 0]
 
 
+def points_at(*places: tuple[float, float, float]) -> np.ndarray:
+    """(68, 3) px, px, mm: the places in turn."""
+    return np.array([places[k % len(places)] for k in range(68)], np.float32)
+
+
+def plane(size: int, depth: float = 505.0, label: str = "skin") -> tuple[np.ndarray, np.ndarray]:
+    return np.full((size, size), depth, np.float32), np.full((size, size), CLASS[label], np.uint8)
+
+
 @pytest.mark.parametrize("outside", [(-0.6, 40.0), (40.0, -0.01), (96.0, 40.0)])
 def test_a_landmark_just_outside_the_photograph_is_not_visible(outside):
-    """Nothing covers these points: a plane of skin far behind them fills the picture."""
-    points = np.tile(np.float32([20.0, 20.0, 500.0]), (68, 1))
+    points = points_at((20.0, 20.0, 500.0))
     points[0, :2] = outside
-    skin = np.full((144, 144), CLASS["skin"], np.uint8)
-    visible, occlusion = landmark_visibility(points, np.full((144, 144), 900.0), skin, 1.5)
+    visible, occlusion = landmark_visibility(points, *plane(144), plane(96)[0])
     assert not visible[0] and visible[1:].all() and occlusion == 0.0
 
 
 def test_what_hides_a_landmark_counts_as_occlusion_unless_it_is_the_head_itself():
-    points = np.tile(np.float32([20.0, 20.0, 500.0]), (68, 1))
-    points[34:, 0] = 60.0
-    depth, labels = np.full((96, 96), 900.0), np.full((96, 96), CLASS["skin"], np.uint8)
+    points = points_at((20.0, 20.0, 500.0), (60.0, 20.0, 500.0))
+    right = points[:, 0] > 50.0
+    depth, labels = plane(96)
+    bare = depth.copy()
     depth[:, 50:], labels[:, 50:] = 400.0, CLASS["hair"]
-    visible, occlusion = landmark_visibility(points, depth, labels, 1.0)
-    assert visible[:34].all() and not visible[34:].any() and occlusion == 0.5
-    labels[:, 50:] = CLASS["nose"]
-    visible, occlusion = landmark_visibility(points, depth, labels, 1.0)
-    assert not visible[34:].any() and occlusion == 0.0
-    labels[:, 50:], depth[:, 50:] = CLASS["eye_g"], 900.0  # a clear lens leaves the depth behind it
-    assert landmark_visibility(points, depth, labels, 1.0)[0].all()
+    visible, occlusion = landmark_visibility(points, depth, labels, bare)
+    assert np.array_equal(visible, ~right) and occlusion == 0.5
+    visible, occlusion = landmark_visibility(points, depth, labels, depth)  # the head would hide it without the hair
+    assert np.array_equal(visible, ~right) and occlusion == 0.0
+    labels[:, 50:], depth[:, 50:] = CLASS["eye_g"], 505.0  # a clear lens leaves the depth behind it
+    assert landmark_visibility(points, depth, labels, bare)[0].all()
+
+
+@pytest.mark.parametrize("cover", ["hair", "hat", "cloth", "background"])
+def test_what_lies_on_the_skin_hides_it_but_not_what_lies_behind_it(cover):
+    """Hair 2 mm before a cheek, a mask on a nose: closer than the tolerance between coarse and fine mesh."""
+    points, bare = points_at((20.0, 20.0, 500.0)), plane(96)[0]
+    visible, occlusion = landmark_visibility(points, *plane(96, 498.0, cover), bare)
+    assert not visible.any() and occlusion == 1.0
+    behind = landmark_visibility(points, *plane(96, 560.0, cover), bare)  # long hair behind the outline of a jaw
+    assert behind[0].all() and behind[1] == 0.0
+
+
+def test_a_landmark_of_the_outline_is_judged_by_its_pixels_neighbours():
+    depth, labels = plane(96, 500.0)
+    depth[:, 50:], labels[:, 50:] = np.inf, 0
+    front, far, alone = (50.2, 20.0, 503.0), (50.2, 40.0, 560.0), (70.0, 40.0, 503.0)
+    visible, occlusion = landmark_visibility(points_at(front, far, alone), depth, labels, depth)
+    assert visible[0] and not visible[1] and visible[2] and occlusion == 0.0
+
+
+def test_the_bare_heads_depth_is_that_of_its_nearest_surface(surface):
+    pose = Pose(np.zeros(3), 1000.0, 0.6, np.zeros(2))
+    head = surface.template
+    camera = place_camera(head[surface.is_part("skin")], pose, 64)
+    depth = head_depth(camera, surface, head, 64)
+    nose = camera.project(head[head[:, 2].argmax()][None])[0]
+    assert depth[int(nose[1]), int(nose[0])] == pytest.approx(nose[2], abs=3.0)
+    assert depth.min() > nose[2] - 1.0 and np.isinf(depth[0, 0])
 
 
 def test_identities_of_training_and_benchmark_come_from_different_streams():

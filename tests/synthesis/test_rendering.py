@@ -13,13 +13,13 @@ from facerecon.render.shading import linear_to_srgb
 from facerecon.synthesis.camera_effects import apply_camera, automatic_exposure
 from facerecon.synthesis.eyes_and_mouth import GAZE_LIMIT, sample_gaze
 from facerecon.synthesis.head_surface import CLASS, load_head_surface
-from facerecon.synthesis.kernels import fused_vertex_normals, visible_triangles
+from facerecon.synthesis.kernels import caster_shade, fused_vertex_normals, visible_triangles
 from facerecon.synthesis.lashes import lash_strands
 from facerecon.synthesis.lighting import Light, planck_colour, sample_light
 from facerecon.synthesis.person import sample_person
-from facerecon.synthesis.rendering import SHOULDER, Camera, render_scene, tone_mapped
+from facerecon.synthesis.rendering import SHOULDER, Camera, cover_map, render_scene, tone_mapped
 from facerecon.synthesis.shading_kernels import ATTRIBUTES, PLAIN, key_visibility, shade_pixels
-from facerecon.synthesis.shapes import Mesh, grid_triangles
+from facerecon.synthesis.shapes import Mesh, grid_triangles, merge
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +162,32 @@ def test_casters_shade_without_being_seen(surface, person):
     ratio = shaded.radiance[plain.labels > 0].mean(1) / plain.radiance[plain.labels > 0].mean(1)
     column = np.nonzero(plain.labels > 0)[1]
     assert np.median(ratio[column < 26]) < 0.6 and np.median(ratio[column > 38]) == pytest.approx(1.0, abs=0.02)
+
+
+def test_strands_of_hair_throw_one_soft_shade_not_stripes():
+    """Ribbons 3 mm wide every 6 mm before a plane take about half of its light, evenly."""
+    strips = [
+        Mesh(
+            np.float32([[x, -80.0, 40.0], [x + 3.0, -80.0, 40.0], [x, 80.0, 40.0], [x + 3.0, 80.0, 40.0]]),
+            grid_triangles(2, 2), np.ones((4, 3), np.float32), np.zeros(2, np.uint8),
+        )
+        for x in np.arange(-60.0, 0.0, 6.0)
+    ]  # fmt: skip
+    joined = merge(strips)
+    shadow = cover_map(joined.vertices, joined.triangles, np.float32([0.0, 0.0, 1.0]), 76)
+    x = np.linspace(-100.0, 100.0, 401, dtype=np.float32)
+    points = np.stack([x, np.zeros_like(x), np.zeros_like(x)], 1)
+    up = np.tile(np.float32([0.0, 0.0, 1.0]), (401, 1))
+
+    def shade(points: np.ndarray, normal: np.ndarray) -> np.ndarray:
+        cover, heights, frame, scale = shadow
+        return caster_shade(cover, heights, points, normal, frame, np.float32(scale), np.float32(3.0))
+
+    on_plane = shade(points, up)
+    inside = on_plane[(x > -50.0) & (x < -12.0)]
+    assert inside.mean() == pytest.approx(0.5, abs=0.1) and inside.std() < 0.15
+    assert (on_plane[(x < -75.0) | (x > 12.0)] == 0.0).all()
+    assert (shade(points, -up) == 0.0).all() and (shade(points + np.float32([0.0, 0.0, 45.0]), up) == 0.0).all()
 
 
 def test_skin_is_redder_where_light_fades(surface, person):

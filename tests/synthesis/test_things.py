@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import skimage.data
 
+from facerecon.errors import InputError
 from facerecon.morphable.storage import load_open_model
-from facerecon.synthesis.backgrounds import background_pictures, sample_background
+from facerecon.synthesis.backgrounds import SCENES, TEXTURES, background_pictures, sample_background
 from facerecon.synthesis.bust import person_bust, place_bust
 from facerecon.synthesis.clothing import BODY, KINDS, PATTERNS, bust_meshes, dress, sample_outfit
 from facerecon.synthesis.glasses import OUTLINES, look_through, sample_glasses
@@ -82,11 +84,10 @@ def test_every_cut_covers_the_chest_and_bares_the_throat_unless_it_is_high(surfa
     points = (np.concatenate([chest, throat]) + placed.origin).astype(np.float32)
     pixels = camera().project(points)
     column, row = np.floor(pixels[:, :2]).astype(int).T
-    view = replace(camera(), focal=camera().focal)
     labels, depth = np.zeros((2 * SIZE, 2 * SIZE), np.uint8), np.full((2 * SIZE, 2 * SIZE), np.inf, np.float32)
     labels[row, column], depth[row, column] = BODY, pixels[:, 2]
     radiance = np.full((2 * SIZE, 2 * SIZE, 3), 0.5, np.float32)
-    dressed = dress(Rendering(radiance, labels, labels > 0, depth), view, outfit, placed, SKIN)
+    dressed = dress(Rendering(radiance, labels, labels > 0, depth), camera(), outfit, placed, SKIN)
     assert (dressed.labels[row[:3], column[:3]] == CLASS["cloth"]).all()
     high = kind in ("turtleneck",)
     assert dressed.labels[row[3], column[3]] == (CLASS["cloth"] if high else CLASS["neck"])
@@ -136,6 +137,40 @@ def test_lenses_are_labelled_and_only_dark_ones_hide_what_is_behind(bearer, dark
     assert (
         look_through(hidden, glasses, camera(), sample_light(np.random.default_rng(1))).labels != CLASS["eye_g"]
     ).all()
+
+
+@pytest.mark.parametrize("power", [0.0, 0.02])
+@pytest.mark.parametrize("transmission", [0.05, 0.9])
+def test_a_lens_before_the_background_covers_what_it_does_not_let_through(bearer, transmission, power):
+    """The upper half shows nothing: there the lens tints whatever background is put behind it later."""
+    glasses = sample_glasses(np.random.default_rng(0), bearer.landmarks, bearer.ears)
+    glasses = replace(
+        glasses, transmission=np.float32([transmission] * 3), fading=0.0, coating=np.zeros(3), power=power
+    )
+    covered = np.zeros((SIZE, SIZE), bool)
+    rows = camera().project(glasses.lenses[0].outline)[:, 1]
+    covered[int(rows.mean()) :] = True
+    radiance = np.where(covered[..., None], np.full(3, 0.5), 0.0).astype(np.float32)
+    labels = np.where(covered, CLASS["skin"], 0).astype(np.uint8)
+    scene = Rendering(radiance, labels, covered, np.where(covered, 950.0, np.inf).astype(np.float32))
+    seen = look_through(scene, glasses, camera(), sample_light(np.random.default_rng(1)))
+    lens, middle = seen.labels == CLASS["eye_g"], int(rows.mean())
+    above, below = lens.copy(), lens.copy()
+    above[middle - 2 :], below[: middle + 2] = False, False
+    assert above.sum() > 20 and below.sum() > 20
+    assert seen.opacity[above] == pytest.approx(1.0 - transmission, abs=1e-3)
+    assert seen.opacity[below] == pytest.approx(1.0, abs=1e-3)
+    assert np.array_equal(seen.opacity[~lens], covered[~lens])
+    for background in (0.0, 0.5):  # one of the skin's radiance cannot be told from the skin
+        shown = seen.radiance * seen.opacity[..., None] + background * (1.0 - seen.opacity[..., None])
+        assert shown[above] == pytest.approx(background * transmission, abs=2e-3)
+        assert shown[below] == pytest.approx(0.5 * transmission, abs=2e-3)
+
+
+def test_sunglasses_hide_the_eyes_whatever_their_fading(bearer):
+    drawn = [sample_glasses(np.random.default_rng(seed), bearer.landmarks, bearer.ears) for seed in range(80)]
+    light = {pair.dark for pair in drawn if pair.transmission.mean() > 0.4}
+    assert light == {False} and {pair.dark for pair in drawn if pair.transmission.mean() < 0.4} == {True}
 
 
 def test_earrings_hang_at_the_lobes(surface, bearer):
@@ -207,9 +242,14 @@ def test_occluders_are_drawn_as_often_as_stated():
 
 def test_a_blob_is_labelled_where_it_hides():
     image, labels = np.zeros((96, 96, 3), np.float32), np.full((96, 96), CLASS["skin"], np.uint8)
-    covered = draw_blob(np.random.default_rng(1), image, labels, np.array([20.0, 20.0, 76.0, 76.0]))
-    hidden = labels == CLASS["background"]
-    assert hidden.any() and not hidden.all() and covered[hidden].mean() > 5.0 * covered[~hidden].mean()
+    covered = np.arange(96)[None].repeat(96, 0) < 48
+    scene = Rendering(image, labels, covered, np.full((96, 96), 500.0, np.float32))
+    drawn, seen = draw_blob(np.random.default_rng(1), image, scene, np.array([20.0, 20.0, 76.0, 76.0]))
+    hidden = seen.labels == CLASS["background"]
+    assert hidden.any() and not hidden.all() and drawn[hidden].mean() > 5.0 * drawn[~hidden].mean()
+    assert np.array_equal(seen.depth == 0.0, hidden) and (labels == CLASS["skin"]).all()
+    assert (seen.opacity[covered] == 1.0).all() and (seen.opacity[hidden] > 0.5).all()
+    assert (seen.opacity[~covered] == 0.0).any()
 
 
 def test_backgrounds_are_seeded_differ_and_are_muted():
@@ -225,4 +265,18 @@ def test_backgrounds_are_seeded_differ_and_are_muted():
 
 
 def test_pictures_behind_the_heads_show_nobody():
-    assert not {"camera", "astronaut", "lfw_subset"} & set(background_pictures())
+    """Not even in relief, as coins do."""
+    assert set(background_pictures()) == set(SCENES + TEXTURES)
+    assert not {"camera", "astronaut", "lfw_subset", "coins"} & {*SCENES, *TEXTURES}
+
+
+def test_a_missing_sample_picture_is_named_not_skipped(monkeypatch):
+    def missing() -> None:
+        raise OSError("would need a download")
+
+    monkeypatch.setattr(skimage.data, "gravel", missing)
+    background_pictures.cache_clear()
+    with pytest.raises(InputError, match="gravel"):
+        background_pictures()
+    monkeypatch.undo()
+    assert "gravel" in background_pictures()

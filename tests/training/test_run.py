@@ -1,11 +1,15 @@
 """Settings files and dispatch of `facerecon train`."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from facerecon.errors import InputError
 from facerecon.systems.registry import SYSTEMS
+from facerecon.training import run as run_module
 from facerecon.training.run import AUXILIARY_NETWORKS, read_settings, run_training
 from facerecon.training.settings import TrainingSettings
+from facerecon.training.tasks.settings import TRAINING
 
 
 def test_settings_files_and_dicts_agree(tmp_path):
@@ -74,6 +78,22 @@ def test_overrides_take_precedence_and_none_does_not(tmp_path):
         run_training("amplitude_phase", {"training": {"steps": 5}}, [tmp_path], tmp_path / "out", steps=-1)
     with pytest.raises(InputError, match=r"holds no shard"):
         run_training("amplitude_phase", {"training": {"steps": 5}}, [tmp_path], tmp_path / "out", steps=None)
+
+
+def test_a_network_is_trained_as_the_carried_one_was_unless_told_otherwise(tmp_path, monkeypatch):
+    told = []
+    module = SimpleNamespace(make_task=lambda settings, data, seed, batch_size, **own: batch_size)
+    monkeypatch.setattr(run_module, "_task_module", lambda name: module)
+    monkeypatch.setattr(run_module, "train", lambda task, training, *more: told.append((task, training)))
+    settings = {"training": {"learning_rate": 0.5, "steps": 600}}
+    run_training("landmarks", settings, [tmp_path], tmp_path / "out", steps=50)
+    (batch_size, training), usual = told.pop(), TRAINING["landmarks"]
+    assert batch_size == training.batch_size == usual["batch_size"] and training.bf16
+    assert (training.steps, training.warmup_steps, training.learning_rate) == (50, 5, 0.5)
+    run_training("landmarks", {}, [tmp_path], tmp_path / "out")
+    assert told.pop()[1] == TrainingSettings(**usual)
+    run_training("amplitude_phase", {}, [tmp_path], tmp_path / "out")
+    assert told.pop()[1] == TrainingSettings()
 
 
 def test_every_trainable_thing_has_a_task_module():

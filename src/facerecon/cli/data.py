@@ -32,7 +32,7 @@ def synthesize(
     first_subject: Annotated[int, typer.Option(min=0, help="Number of the first identity.")] = 0,
     photos_per_subject: Annotated[int, typer.Option(min=1, max=100, help="Photographs of each.")] = 4,
     size: Annotated[int, typer.Option(min=64, max=1024, help="Side of a photograph, pixels.")] = 224,
-    seed: Seed = 1,
+    seed: Seed = 0,
 ) -> None:
     """Render synthetic photographs with landmarks, parsing labels, coefficients and meshes."""
     from facerecon.synthesis.photographs import write_photographs

@@ -8,6 +8,7 @@ import typer
 
 from facerecon.cli.common import OutFile, checked_file, command, group
 from facerecon.networks import CARRIED
+from facerecon.training.evaluation import IDENTITIES
 
 app = group("Accuracy: NoW, the auxiliary networks, AFLW2000-3D landmarks, face detection.")
 
@@ -89,7 +90,7 @@ def networks(
     ] = None,
     sheet: _SheetFile = None,
     limit: Annotated[int, typer.Option(min=1, help="Most photographs to measure on.")] = 1000,
-    identities: Annotated[int, typer.Option(min=2, help="Most people in recognition's gallery.")] = 500,
+    identities: Annotated[int, typer.Option(min=2, help="Most people in recognition's gallery.")] = IDENTITIES,
     detector: _DetectorFile = CARRIED,
     landmark_network: _LandmarkFile = CARRIED,
     parsing: _ParsingFile = CARRIED,
@@ -105,8 +106,8 @@ def networks(
         _check_sheet(sheet)
     run(data, network or NETWORKS, weights, out, limit, identities)
     if sheet is not None:
-        _write_sheet(_spread([path for folder in data for path in sorted((folder / "images").glob("*.jpg"))]), sheet,
-                     detector, landmark_network, parsing)  # fmt: skip
+        photographs = [path for folder in data for path in sorted((folder / "images").glob("*.jpg"))]
+        _write_sheet(photographs, sheet, detector, landmark_network, parsing)
 
 
 @command(app, "aflw2000", "facerecon evaluate aflw2000 AFLW2000", "facerecon evaluate aflw2000 AFLW2000 --sheet a.png")
@@ -154,17 +155,10 @@ def _check_sheet(sheet: Path) -> None:
     check_sheet_name(sheet)
 
 
-def _spread(paths: list[Path], most: int = 64) -> list[Path]:
-    """At most `most` of the paths, evenly spread."""
-    count = min(most, len(paths))
-    return [paths[round(number * (len(paths) - 1) / max(count - 1, 1))] for number in range(count)]
-
-
-def _write_sheet(pictures: list[Path], sheet: Path, detector: str, landmarks: str, parsing: str) -> None:
-    from facerecon.data.images import read_image
+def _write_sheet(photographs: list[Path], sheet: Path, detector: str, landmarks: str, parsing: str) -> None:
     from facerecon.networks.weights import weights_file
     from facerecon.report.network_sheet import SheetNetworks, network_sheet
 
     given = {"detector": detector, "landmarks": landmarks, "parsing": parsing}
     files = {name: weights_file(name, file) for name, file in given.items()}
-    network_sheet([read_image(path) for path in pictures], SheetNetworks.load(**files), sheet)
+    network_sheet(photographs, SheetNetworks.load(**files), sheet)

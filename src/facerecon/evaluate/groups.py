@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from facerecon.geometry.spherical_harmonics import SH_CONSTANTS
 
 ALL = "all"
-_MELANIN = (0.35, 0.7, 1.2)  # quarters of the carried population, about
+_MELANIN = (0.26, 0.53, 1.17)  # quarters of the generated population
 _AGE = (18.0, 40.0, 60.0)
-_ANGLE = (15.0, 30.0, 60.0)
+_YAW = (15.0, 30.0, 60.0)  # degrees, of 90 at most
+_PITCH = (15.0, 30.0, 40.0)  # degrees, of 50 at most
 _OCCLUSION = (0.02, 0.15)
 _CONTRAST = (0.35, 0.7)
 _SHARE = (0.25, 0.5)
@@ -33,8 +34,8 @@ def groups_of(attributes: Mapping[str, NDArray]) -> dict[str, NDArray[np.str_]]:
         groups["age"] = binned(attributes["age"], _AGE)
     if "rotation" in attributes:
         degrees = np.abs(np.degrees(attributes["rotation"]))
-        groups["yaw"] = binned(degrees[:, 1], _ANGLE)
-        groups["pitch"] = binned(degrees[:, 0], _ANGLE[:2])
+        groups["yaw"] = binned(degrees[:, 1], _YAW)
+        groups["pitch"] = binned(degrees[:, 0], _PITCH)
     if "occlusion" in attributes:
         groups["occlusion"] = binned(attributes["occlusion"], _OCCLUSION)
     elif "occluded" in attributes:
@@ -43,7 +44,7 @@ def groups_of(attributes: Mapping[str, NDArray]) -> dict[str, NDArray[np.str_]]:
         groups["light"] = binned(light_contrast(attributes["light"]), _CONTRAST)
     if "key_light" in attributes:
         groups["key_light"] = binned(attributes["key_light"], _SHARE)
-    for name in ("glasses", "hat", "hands", "mask"):
+    for name in ("glasses", "dark_glasses", "hat", "hands", "mask"):
         if name in attributes and attributes[name].ndim == 1:
             groups[name] = _yes_or_no(attributes[name])
     return groups

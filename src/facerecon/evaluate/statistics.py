@@ -17,14 +17,15 @@ _INTERVAL = (2.5, 97.5)  # percentiles
 class Measure:
     """A figure that is a function of sums over cases.
 
-    cases: photographs, faces or probes. terms: (N, K) of each case. figure: sums (R, K) -> (R,), NaN where undefined.
+    cases: photographs, faces or probes. terms: (N, K) of each case. figure: (sums (R, K), total (K,)) -> (R,), NaN
+    where undefined; sums of resamples, and those of all cases, for what is to stay the same in every resample.
     subjects: (N,) whom each case shows: resampling draws people, not photographs, since those of one person are alike.
     """
 
     network: str
     name: str
     terms: NDArray[np.float64]
-    figure: Callable[[NDArray], NDArray]
+    figure: Callable[[NDArray, NDArray], NDArray]
     subjects: NDArray
     groups: Mapping[str, NDArray[np.str_]]
 
@@ -47,8 +48,25 @@ def mean_measure(
     network: str, name: str, values: NDArray, subjects: NDArray, groups: Mapping[str, NDArray[np.str_]]
 ) -> Measure:
     """The mean of values (N,)."""
-    terms = np.column_stack([np.asarray(values, np.float64), np.ones(len(values))])
-    return Measure(network, name, terms, _mean_of_sums, subjects, groups)
+    return ratio_measure(network, name, values, np.ones(len(values)), subjects, groups)
+
+
+def ratio_measure(
+    network: str,
+    name: str,
+    numerators: NDArray,
+    denominators: NDArray,
+    subjects: NDArray,
+    groups: Mapping[str, NDArray[np.str_]],
+) -> Measure:
+    """The sum of numerators (N,) over that of denominators (N,); undefined where the latter is zero."""
+    terms = np.column_stack([numerators, denominators]).astype(np.float64)
+    return Measure(network, name, terms, ratio_of_sums, subjects, groups)
+
+
+def ratio_of_sums(sums: NDArray, total: NDArray) -> NDArray:
+    """(R,) first over second column of sums (R, 2 or more), NaN where the second is zero."""
+    return np.divide(sums[:, 0], sums[:, 1], out=np.full(len(sums), np.nan), where=sums[:, 1] > 0)
 
 
 def figures_of(measure: Measure, seed: int = 0) -> list[Figure]:
@@ -59,15 +77,17 @@ def figures_of(measure: Measure, seed: int = 0) -> list[Figure]:
         for part in sorted(set(parts.tolist()), key=part_order):
             chosen = parts == part
             low, high = bootstrap_interval(measure.terms[chosen], measure.subjects[chosen], measure.figure, seed)
-            value = float(measure.figure(measure.terms[chosen].sum(0, keepdims=True))[0])
+            total = measure.terms[chosen].sum(0)
+            value = float(measure.figure(total[None], total)[0])
             rows.append(Figure(measure.network, measure.name, group, part, int(chosen.sum()), value, low, high))
     return rows
 
 
 def bootstrap_interval(
-    terms: NDArray, subjects: NDArray, figure: Callable[[NDArray], NDArray], seed: int = 0
+    terms: NDArray, subjects: NDArray, figure: Callable[[NDArray, NDArray], NDArray], seed: int = 0
 ) -> tuple[float, float]:
-    """95 % percentile interval of `figure` under resampling of subjects; NaN with fewer than two of them.
+    """95 % percentile interval of `figure` under resampling of subjects; NaN with fewer than two of them. Resamples in
+    which the figure is undefined do not count; if they are more than half, the interval is NaN.
 
     terms: (N, K); subjects: (N,); figure: as in `Measure`.
     """
@@ -76,22 +96,18 @@ def bootstrap_interval(
         return float("nan"), float("nan")
     sums = np.zeros((len(names), terms.shape[1]))
     np.add.at(sums, owner, terms)
-    rng = np.random.default_rng(seed)
+    rng, total = np.random.default_rng(seed), sums.sum(0)
     share = np.full(len(names), 1 / len(names))
-    drawn = [figure(rng.multinomial(len(names), share, _CHUNK) @ sums) for _ in range(_RESAMPLES // _CHUNK)]
+    drawn = [figure(rng.multinomial(len(names), share, _CHUNK) @ sums, total) for _ in range(_RESAMPLES // _CHUNK)]
     values = np.concatenate(drawn)
-    values = values[np.isfinite(values)]
-    if not len(values):
+    known = values[np.isfinite(values)]
+    if len(known) < len(values) / 2:  # the resamples left are too much like the cases at hand
         return float("nan"), float("nan")
-    low, high = np.percentile(values, _INTERVAL)
+    low, high = np.percentile(known, _INTERVAL)
     return float(low), float(high)
 
 
 def mean_interval(values: NDArray, seed: int = 0) -> tuple[float, float]:
     """95 % bootstrap interval of the mean of independent values (N,)."""
     terms = np.column_stack([np.asarray(values, np.float64), np.ones(len(values))])
-    return bootstrap_interval(terms, np.arange(len(values)), _mean_of_sums, seed)
-
-
-def _mean_of_sums(sums: NDArray) -> NDArray:
-    return np.divide(sums[:, 0], sums[:, 1], out=np.full(len(sums), np.nan), where=sums[:, 1] > 0)
+    return bootstrap_interval(terms, np.arange(len(values)), ratio_of_sums, seed)

@@ -30,6 +30,7 @@ _PADDING = 114  # gray beyond the image
 # Mean landmark confidence of a face: 95 % of synthetic photographs' faces reach it, and none of the things that the
 # detector proposes in scikit-image's faceless sample pictures (0.36 at most).
 LEAST_CONFIDENCE = 0.4
+FOUND_OVERLAP = 0.5  # intersection over union with the true box from which a face counts as found
 _OVERLAP = 0.35  # intersection over union from which two boxes are the same face
 
 

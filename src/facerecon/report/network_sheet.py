@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facerecon.artefacts import atomic_file
+from facerecon.data.images import read_image, write_image
 from facerecon.errors import InputError
 from facerecon.geometry.cameras import STANDARD_SIZE
 from facerecon.networks.parsing import ParsingNetwork, load_parsing, parse_face
@@ -17,6 +17,8 @@ from facerecon.preprocess.face import Face, FaceFinder, NoFaceError, find_face
 from facerecon.progress import track
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
+MOST_PHOTOGRAPHS = 64
+"""In a sheet."""
 _TILE = STANDARD_SIZE
 _FOUND, _MISSED = (60, 220, 60), (230, 40, 40)
 _LEAST_COLOUR, _MOST_COLOUR = np.array([230, 40, 40]), np.array([60, 220, 60])  # of no and of full confidence
@@ -48,22 +50,29 @@ class SheetNetworks:
 
 
 def network_sheet(
-    pictures: Sequence[NDArray[np.uint8]], networks: SheetNetworks, out: str | os.PathLike, columns: int = 8
+    photographs: Sequence[str | os.PathLike], networks: SheetNetworks, out: str | os.PathLike, columns: int = 8
 ) -> None:
     """Write a sheet: two tiles a photograph, the whole of it with box and landmarks (green where the network is
     confident, red where not; framed red where no face is found), and its standard crop in the parsing classes' colours.
 
-    pictures: (H, W, 3) uint8 sRGB each. out: PNG or JPEG; columns: photographs beside each other.
-    Raises InputError if there are none or `out` is no picture's name.
+    photographs: files, read one after the other; of more than MOST_PHOTOGRAPHS, so many are shown, evenly spread.
+    out: PNG or JPEG; columns: photographs beside each other.
+    Raises InputError if there are none, one cannot be read, or `out` is no picture's name.
     """
     check_sheet_name(out)
-    if not pictures:
+    if not photographs:
         raise InputError("no photographs were given for the sheet")
-    tiles = [_tiles(picture, networks) for picture in track(pictures, "sheet", len(pictures))]
+    shown = _spread(photographs)
+    tiles = [_tiles(read_image(path), networks) for path in track(shown, "sheet", len(shown))]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     sheet = np.vstack([np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)])
-    with atomic_file(out) as temporary:
-        cv2.imwrite(str(temporary), sheet[..., ::-1])
+    write_image(out, sheet)
+
+
+def _spread(photographs: Sequence[str | os.PathLike]) -> list[str | os.PathLike]:
+    """At most MOST_PHOTOGRAPHS of them, evenly spread, the first and the last among them."""
+    places = np.linspace(0, len(photographs) - 1, min(MOST_PHOTOGRAPHS, len(photographs))).round().astype(int)
+    return [photographs[place] for place in places]
 
 
 def check_sheet_name(out: str | os.PathLike) -> None:

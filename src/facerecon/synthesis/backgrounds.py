@@ -3,33 +3,53 @@
 All are drawn at random except for parts of scikit-image's sample pictures. Values are linear RGB in about [0, 1].
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
 import numpy as np
+import skimage
 import skimage.data
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from facerecon.errors import InputError
 from facerecon.render.shading import srgb_to_linear
 from facerecon.synthesis.palettes import cloth_colour, from_hsv, leaf_colour, wall_colour
 from facerecon.synthesis.randomness import chance
 
 # Samples inside the scikit-image wheel that show no person: scenes, and grey textures that are tinted.
 SCENES = ("chelsea", "coffee", "rocket", "hubble_deep_field")
-TEXTURES = ("brick", "grass", "gravel", "coins", "page", "text", "clock", "moon")
+TEXTURES = ("brick", "grass", "gravel", "page", "text", "clock", "moon")
 BASE = 192  # px, the side at which scenes are drawn; they are blurred or enlarged afterwards
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a thing stands in a room: left and top in px, the picture's side in px, and how much walls slope to the
+    right."""
+
+    x: float
+    y: float
+    size: int
+    slope: float
 
 
 @lru_cache(maxsize=1)
 def background_pictures() -> dict[str, NDArray[np.float32]]:
-    """The sample pictures that this installation carries, linear RGB; those that would need a download are left out."""
+    """The sample pictures SCENES + TEXTURES, linear RGB.
+
+    Raises InputError if one is missing: with fewer of them the same seed would give other pixels.
+    """
     pictures = {}
     for name in SCENES + TEXTURES:
         try:
             picture = getattr(skimage.data, name)()
-        except (OSError, ImportError, ValueError, ConnectionError):  # not in the wheel: needs pooch and a network
-            continue
+        except (AttributeError, OSError, ImportError, ValueError) as error:  # ImportError: a download needs pooch
+            raise InputError(
+                f"scikit-image {skimage.__version__} lacks its sample picture {name!r}; install the wheel that "
+                "facerecon's requirements name"
+            ) from error
         if picture.ndim == 2:
             picture = np.repeat(picture[..., None], 3, 2)
         side = min(1.0, 400.0 / min(picture.shape[:2]))
@@ -135,83 +155,90 @@ def _room(rng: Generator, size: int) -> NDArray[np.float32]:
     slope = rng.uniform(-0.15, 0.15)
     for _ in range(rng.integers(1, 5)):
         x, y = rng.uniform(-0.2, 0.9) * size, rng.uniform(-0.1, 0.6) * size
-        (_window, _shelf, _frame, _door, _curtain, _furniture, _lamp)[rng.integers(7)](rng, image, x, y, size, slope)
+        draw = (_window, _shelf, _frame, _door, _curtain, _furniture, _lamp)[rng.integers(7)]
+        draw(rng, image, _Place(x, y, size, slope))
     if chance(rng, 0.4):  # floor, table or sofa at the bottom
         top = rng.uniform(0.6, 0.9) * size
         _box(image, 0, top, size, size, wall_colour(rng) * rng.uniform(0.3, 0.9), rng.uniform(-0.1, 0.1) * size)
     return image * np.exp(0.12 * fractal_noise(rng, size, 10, 3))
 
 
-def _window(rng: Generator, image: NDArray, x: float, y: float, size: int, slope: float) -> None:
-    width, height = rng.uniform(0.25, 0.6) * size, rng.uniform(0.35, 0.8) * size
+def _window(rng: Generator, image: NDArray, place: _Place) -> None:
+    width, height = rng.uniform(0.25, 0.6) * place.size, rng.uniform(0.35, 0.8) * place.size
     frame, light = wall_colour(rng), from_hsv(rng.normal(210, 25), rng.uniform(0.0, 0.25), 1.0) * rng.uniform(0.6, 2.5)
-    _box(image, x - 4, y - 4, width + 8, height + 8, frame, slope * width)
+    drop = place.slope * width
+    _box(image, place.x - 4, place.y - 4, width + 8, height + 8, frame, drop)
     panes = (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
     for i in range(panes[0]):
         for j in range(panes[1]):
             pane = light * rng.uniform(0.8, 1.1)
-            left, top = x + i * width / panes[0], y + j * height / panes[1]
-            _box(image, left + 2, top + 2, width / panes[0] - 4, height / panes[1] - 4, pane, slope * width / panes[0])
+            left, top = place.x + i * width / panes[0], place.y + j * height / panes[1]
+            _box(image, left + 2, top + 2, width / panes[0] - 4, height / panes[1] - 4, pane, drop / panes[0])
     if chance(rng, 0.3):  # a blind
-        for row in np.arange(y, y + height, rng.uniform(5.0, 9.0)):
-            _box(image, x, row, width, 2.0, frame * 0.8, slope * width)
+        for row in np.arange(place.y, place.y + height, rng.uniform(5.0, 9.0)):
+            _box(image, place.x, row, width, 2.0, frame * 0.8, drop)
 
 
-def _shelf(rng: Generator, image: NDArray, x: float, y: float, size: int, slope: float) -> None:
-    width, boards = rng.uniform(0.3, 0.8) * size, int(rng.integers(2, 6))
-    gap = rng.uniform(0.13, 0.26) * size
+def _shelf(rng: Generator, image: NDArray, place: _Place) -> None:
+    width, boards = rng.uniform(0.3, 0.8) * place.size, int(rng.integers(2, 6))
+    gap = rng.uniform(0.13, 0.26) * place.size
     wood = wall_colour(rng) * 0.5
-    _box(image, x, y, width, boards * gap, wood * 0.4)
+    _box(image, place.x, place.y, width, boards * gap, wood * 0.4)
     for board in range(boards):
-        base = y + (board + 1) * gap
-        at = x + 2.0
-        while at < x + width - 4.0:
+        base = place.y + (board + 1) * gap
+        at = place.x + 2.0
+        while at < place.x + width - 4.0:
             thick, tall = rng.uniform(2.0, 9.0), gap * rng.uniform(0.5, 0.92)
             if chance(rng, 0.85):
                 _box(image, at, base - tall, thick, tall, cloth_colour(rng) * rng.uniform(0.5, 1.1))
             at += thick + 0.7
-        _box(image, x, base, width, 3.0, wood)
+        _box(image, place.x, base, width, 3.0, wood)
 
 
-def _frame(rng: Generator, image: NDArray, x: float, y: float, size: int, slope: float) -> None:
-    width, height = rng.uniform(0.12, 0.4) * size, rng.uniform(0.12, 0.4) * size
-    _box(image, x, y, width, height, wall_colour(rng) * rng.uniform(0.1, 1.0), slope * width)
-    _box(image, x + 4, y + 4, width - 8, height - 8, np.full(3, rng.uniform(0.4, 0.9)), slope * width)
+def _frame(rng: Generator, image: NDArray, place: _Place) -> None:
+    width, height = rng.uniform(0.12, 0.4) * place.size, rng.uniform(0.12, 0.4) * place.size
+    _box(image, place.x, place.y, width, height, wall_colour(rng) * rng.uniform(0.1, 1.0), place.slope * width)
+    _box(image, place.x + 4, place.y + 4, width - 8, height - 8, np.full(3, rng.uniform(0.4, 0.9)), place.slope * width)
     for _ in range(rng.integers(1, 7)):
         w, h = rng.uniform(0.1, 0.6, 2) * [width, height]
-        _box(image, x + rng.uniform(0.1, 0.4) * width, y + rng.uniform(0.1, 0.5) * height, w, h, cloth_colour(rng))
+        left, top = place.x + rng.uniform(0.1, 0.4) * width, place.y + rng.uniform(0.1, 0.5) * height
+        _box(image, left, top, w, h, cloth_colour(rng))
 
 
-def _door(rng: Generator, image: NDArray, x: float, y: float, size: int, slope: float) -> None:
+def _door(rng: Generator, image: NDArray, place: _Place) -> None:
+    x, size = place.x, place.size
     width, colour = rng.uniform(0.25, 0.4) * size, wall_colour(rng)
-    _box(image, x - 4, y - 4, width + 8, 2 * size, colour * 0.7, slope * width)
-    _box(image, x, y, width, 2 * size, colour, slope * width)
+    drop = place.slope * width
+    _box(image, x - 4, place.y - 4, width + 8, 2 * size, colour * 0.7, drop)
+    _box(image, x, place.y, width, 2 * size, colour, drop)
     for top in (0.08, 0.55):
-        _box(image, x + 0.15 * width, y + top * size, 0.7 * width, 0.35 * size, colour * 0.85, slope * width)
+        _box(image, x + 0.15 * width, place.y + top * size, 0.7 * width, 0.35 * size, colour * 0.85, drop)
 
 
-def _curtain(rng: Generator, image: NDArray, x: float, y: float, size: int, slope: float) -> None:
-    width, colour = rng.uniform(0.15, 0.5) * size, cloth_colour(rng)
+def _curtain(rng: Generator, image: NDArray, place: _Place) -> None:
+    width, colour = rng.uniform(0.15, 0.5) * place.size, cloth_colour(rng)
     phase = rng.uniform(0.0, 6.0)
-    for column in np.arange(x, x + width, 1.5):
+    for column in np.arange(place.x, place.x + width, 1.5):
         shade = 0.75 + 0.35 * np.sin(column * 0.5 + phase + 2.0 * np.sin(column * 0.11))
-        _box(image, column, 0, 2.5, size, colour * shade)
+        _box(image, column, 0, 2.5, place.size, colour * shade)
 
 
-def _furniture(rng: Generator, image: NDArray, x: float, y: float, size: int, slope: float) -> None:
-    colour = cloth_colour(rng)
+def _furniture(rng: Generator, image: NDArray, place: _Place) -> None:
+    colour, size = cloth_colour(rng), place.size
     top, width = rng.uniform(0.45, 0.8) * size, rng.uniform(0.3, 0.9) * size
-    _box(image, x, top, width, size, colour, slope * width)
-    _box(image, x, top, width, 5.0, colour * 1.4, slope * width)
+    _box(image, place.x, top, width, size, colour, place.slope * width)
+    _box(image, place.x, top, width, 5.0, colour * 1.4, place.slope * width)
     for _ in range(rng.integers(0, 4)):
-        _box(image, x + rng.uniform(0, width), top - rng.uniform(4, 20), rng.uniform(4, 14), 20.0, cloth_colour(rng))
+        left, high = place.x + rng.uniform(0, width), top - rng.uniform(4, 20)
+        _box(image, left, high, rng.uniform(4, 14), 20.0, cloth_colour(rng))
 
 
-def _lamp(rng: Generator, image: NDArray, x: float, y: float, size: int, slope: float) -> None:
+def _lamp(rng: Generator, image: NDArray, place: _Place) -> None:
     colour = from_hsv(rng.normal(38, 8), rng.uniform(0.1, 0.45), 1.0) * rng.uniform(1.0, 5.0)
     radius = int(rng.uniform(3, 12))
-    centre = (int(x), int(y))
-    cv2.circle(image, centre, radius * 3, [float(c) for c in image[min(max(centre[1], 0), size - 1), 0] * 1.5], -1)
+    centre = (int(place.x), int(place.y))
+    wall = image[min(max(centre[1], 0), place.size - 1), 0]
+    cv2.circle(image, centre, radius * 3, [float(c) for c in wall * 1.5], -1)
     cv2.circle(image, centre, radius, [float(c) for c in colour], -1, cv2.LINE_AA)
 
 
@@ -303,11 +330,10 @@ def _sky(rng: Generator, size: int) -> NDArray[np.float32]:
 
 def _surface(rng: Generator, size: int) -> NDArray[np.float32]:
     """A wall of brick, concrete, planks, tiles, stone or corrugated metal right behind the head."""
-    pictures = background_pictures()
     kind, colour = rng.integers(5), wall_colour(rng)
-    textures = [name for name in ("brick", "gravel", "grass") if name in pictures]
-    if kind == 0 and textures:
-        part = _part(rng, pictures[textures[rng.integers(len(textures))]], size).mean(2, keepdims=True)
+    if kind == 0:
+        texture = background_pictures()[("brick", "gravel", "grass")[rng.integers(3)]]
+        part = _part(rng, texture, size).mean(2, keepdims=True)
         return _lit(rng, part / max(float(part.mean()), 1e-3) * colour, 0.6)
     image = np.ones((size, size, 3), np.float32) * colour
     row, column = np.mgrid[0:size, 0:size].astype(np.float32)
@@ -376,9 +402,7 @@ def _night(rng: Generator, size: int) -> NDArray[np.float32]:
 
 def _picture(rng: Generator, size: int) -> NDArray[np.float32]:
     pictures = background_pictures()
-    if not pictures:
-        return _studio(rng, size)
-    names = list(pictures)
+    names = SCENES + TEXTURES
     return np.ascontiguousarray(_part(rng, pictures[names[rng.integers(len(names))]], size))
 
 

@@ -220,14 +220,14 @@ def _cloth_albedo(outfit: Outfit, body: NDArray) -> NDArray[np.float32]:
             colour = np.where(button[:, None], 0.5 * colour + 0.25, colour)
     if outfit.kind == "suit":
         colour = _suit_front(outfit, colour, x, y, front)
-    rim = _edge_distance(outfit, x, y, z)
+    rim = _edge_distance(outfit, x, y)
     if outfit.kind in ("crew", "scoop", "vneck"):  # the ribbed band along the neckline
         band = front & (rim < 14.0) & (side < outfit.width * 1.02)
         colour = colour * np.where(band, np.where(rim > 12.0, 0.75, 0.93), 1.0)[:, None]
     return (colour * fold[:, None]).astype(np.float32)
 
 
-def _edge_distance(outfit: Outfit, x: NDArray, y: NDArray, z: NDArray) -> NDArray:
+def _edge_distance(outfit: Outfit, x: NDArray, y: NDArray) -> NDArray:
     """Roughly how far below the neckline a point in front lies, mm."""
     if outfit.kind == "vneck":
         slope = outfit.width / max(FRONT_PIT * -1.0 - 10.0 + outfit.drop, 30.0)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from facerecon.synthesis.head_surface import HeadSurface
 
 # Linear colours of what lies inside the mouth.
-MOUTH_CAVITY = np.array([0.20, 0.06, 0.05], np.float32)
+MOUTH_CAVITY = np.array([0.34, 0.11, 0.10], np.float32)
 TEETH = np.array([0.78, 0.71, 0.58], np.float32)
 TONGUE = np.array([0.40, 0.15, 0.14], np.float32)
 GUMS_ABOVE = 9.5  # mm from the biting edge to the gums
@@ -107,13 +107,13 @@ def paint_mouth(surface: "HeadSurface", colours: NDArray, rng: Generator) -> Non
     stain = rng.uniform(0.0, 1.0) ** 2
     teeth = TEETH * rng.uniform(0.8, 1.15) * (1.0 - stain * np.array([0.05, 0.15, 0.40]))
     flush = rng.uniform(0.8, 1.2, 3)
-    for names, colour, reach, scale, brightest in (
-        (("mouth_cavity",), MOUTH_CAVITY * flush, 48.0, 70.0, 0.6),
-        (("teeth_upper", "teeth_lower"), teeth, 42.0, 42.0, 1.0),
-        (("tongue",), TONGUE * flush, 52.0, 50.0, 0.8),
+    for names, colour, reach, scale, darkest, brightest in (
+        (("mouth_cavity",), MOUTH_CAVITY * flush, 60.0, 75.0, 0.15, 0.75),
+        (("teeth_upper", "teeth_lower"), teeth, 50.0, 50.0, 0.3, 1.0),
+        (("tongue",), TONGUE * flush, 58.0, 55.0, 0.3, 0.9),
     ):
         inside = surface.is_part(*names)
-        colours[inside] = colour * np.clip((depth[inside] - front + reach) / scale, 0.03, brightest)
+        colours[inside] = colour * np.clip((depth[inside] - front + reach) / scale, darkest, brightest)
 
 
 def tooth_places(template: NDArray, upper: NDArray, lower: NDArray) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from facerecon.synthesis.lighting import Light
 from facerecon.synthesis.palettes import from_hsv
 from facerecon.synthesis.randomness import chance
 from facerecon.synthesis.rendering import Camera, Rendering
-from facerecon.synthesis.shapes import Mesh, coloured, merge, tube
+from facerecon.synthesis.shapes import Mesh, coloured, merge, tube, unit
 
 OUTLINE_POINTS = 41
 DARK_LENS = 0.4  # transmission below which the eyes count as hidden
@@ -46,9 +46,9 @@ class Lens:
 
 @dataclass(frozen=True)
 class Glasses:
-    """frame: mesh. lenses: right then left. transmission: (3,) at the middle; fading: how much lighter the lower edge
-    is. coating: (3,) colour of mirrored light, relative to bare glass. power: magnification less 1. streak: strength of
-    a mirrored lamp, phase and width of its band."""
+    """frame: mesh. lenses: right then left. transmission: (3,) at the middle; fading: by which share the lower edge is
+    lighter and the upper one darker. coating: (3,) colour of mirrored light, relative to bare glass. power:
+    magnification less 1. streak: strength of a mirrored lamp, phase and width of its band."""
 
     frame: Mesh
     lenses: tuple[Lens, Lens]
@@ -90,7 +90,7 @@ def sample_glasses(rng: Generator, landmarks: NDArray, ears: NDArray) -> Glasses
         depth = -wrap * side * outline[:, 0] + tilt * outline[:, 1] - 0.002 * (outline**2).sum(1) + 1.0
         points = centre + np.column_stack([outline, depth])
         normal = np.array([side * wrap, -tilt, 1.0])
-        lenses.append(Lens(points.astype(np.float32), centre.astype(np.float32), _unit(normal).astype(np.float32)))
+        lenses.append(Lens(points.astype(np.float32), centre.astype(np.float32), unit(normal).astype(np.float32)))
         if style == "full":
             pieces.append(tube(points, radius, flat))
         elif style == "half":
@@ -171,12 +171,10 @@ def _temple(hinge: NDArray, ear: NDArray, side: float) -> NDArray[np.float64]:
     return np.concatenate([straight, hook])
 
 
-def _unit(vector: NDArray) -> NDArray:
-    return vector / np.linalg.norm(vector)
-
-
 def look_through(rendering: Rendering, glasses: Glasses, camera: Camera, light: Light) -> Rendering:
     """Put the lenses in front of a rendering with the frame: tint, refraction, mirrored surroundings and lamp.
+
+    A lens before the background covers the share of it that it does not let through; `opacity` says so.
 
     All pixels of the lenses become `eye_g`. Clear lenses leave the depth behind them, so that landmarks there count as
     visible; dark ones cover it.
@@ -217,18 +215,17 @@ def _through(
     radius = 27.0 * camera.focal / centre[2]
     u, v = (columns + 0.5 - centre[0]) / radius, (rows + 0.5 - centre[1]) / radius
     radiance, labels, distance = rendering.radiance.copy(), rendering.labels.copy(), rendering.depth
+    opacity = rendering.coverage().copy()
     if abs(glasses.power) > 0.004:
         factor = 1.0 / (1.0 + glasses.power)
         column = (centre[0] + u * radius * factor - 0.5).astype(np.float32)
         row = (centre[1] + v * radius * factor - 0.5).astype(np.float32)
-        behind = cv2.remap(
-            rendering.radiance, column[None], row[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )[0]
+        below = _looked_up(opacity, row, column)[:, None]
+        behind = _looked_up(radiance * opacity[..., None], row, column)
     else:
-        behind = radiance[rows, columns]
-    transmission = np.clip(
-        glasses.transmission * (1.0 + glasses.fading * np.clip(1.0 + v, 0.0, 2.0)[:, None]), 0.0, 1.0
-    )
+        below = opacity[rows, columns][:, None]
+        behind = radiance[rows, columns] * below
+    transmission = np.clip(glasses.transmission * (1.0 + glasses.fading * np.clip(v, -1.0, 1.0)[:, None]), 0.0, 1.0)
     normal = axis + 0.22 * np.column_stack([u, -v, np.zeros_like(u)])
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     eye = np.array([0.0, 0.0, 1.0])
@@ -245,9 +242,17 @@ def _through(
             (0.75 - np.abs(along)) * 8.0, 0, 1
         )
         reflected = reflected + (band * strength * 0.12)[:, None] * (light.colour + light.ambient[0] * 0.3)
-    radiance[rows, columns] = behind * transmission + reflected * glasses.coating
+    # Of the background behind a lens there remains what passes; the rest of the pixel is the lens and what it shows.
+    total = 1.0 - (1.0 - below) * transmission.mean(1, keepdims=True)
+    radiance[rows, columns] = (behind * transmission + reflected * glasses.coating) / total
+    opacity[rows, columns] = total[:, 0]
     labels[rows, columns] = CLASS["eye_g"]
     if glasses.dark:
         distance = distance.copy()
         distance[rows, columns] = depth
-    return replace(rendering, radiance=radiance.astype(np.float32), labels=labels, depth=distance)
+    return replace(rendering, radiance=radiance, labels=labels, depth=distance, opacity=opacity)
+
+
+def _looked_up(image: NDArray, row: NDArray, column: NDArray) -> NDArray[np.float32]:
+    """Bilinear samples (n,) or (n, C) of an image (S, S) or (S, S, C)."""
+    return cv2.remap(image, column[None], row[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from facerecon.synthesis.hair_styles import HairStyle, growth, mixed_colours, step
 from facerecon.synthesis.head_surface import CLASS, HeadSurface
-from facerecon.synthesis.shapes import Mesh
+from facerecon.synthesis.shapes import Mesh, unit
 from facerecon.synthesis.strands import (
     SKULL_CENTRE,
     Strands,
@@ -127,7 +127,7 @@ def _comb(
     on_top = step((y - 85.0) / 8.0)
     length = style.sides + (style.length - style.sides) * on_top
     side = np.where(x > style.parting + own.normal(0.0, 2.0, count), 1.0, -1.0)
-    comb = style.crown * _unit(template - np.float32(CROWN))
+    comb = style.crown * unit(template - np.float32(CROWN))
     comb += style.lateral * np.stack([side * on_top, -0.3 * one, zero], 1)
     comb += style.forward * np.stack([zero, zero, on_top], 1)
     comb[:, 1] -= (1.0 - on_top) * 0.8
@@ -141,12 +141,12 @@ def _comb(
         sweep = np.clip(0.012 * (x - style.parting), -0.8, 0.8)
         comb = np.where(fringe[:, None], np.stack([sweep, -0.4 * one, one], 1), comb)
         length = np.where(fringe, style.fringe + np.maximum(-z, 0.0) * 0.8, length)
-    comb = _unit(comb) + own.normal(0.0, 0.05 + 0.03 * style.mess, comb.shape) + rng.normal(0.0, 0.03, comb.shape)
+    comb = unit(comb) + own.normal(0.0, 0.05 + 0.03 * style.mess, comb.shape) + rng.normal(0.0, 0.03, comb.shape)
     return _Guides(
         template=template,
         place=place,
         normal=normal,
-        comb=_unit(comb - (comb * normal).sum(1, keepdims=True) * normal),
+        comb=unit(comb - (comb * normal).sum(1, keepdims=True) * normal),
         length=length * own.uniform(0.8, 1.05, count),
         lift=style.lift * own.uniform(0.15, 1.0, count) * (0.5 + 0.5 * on_top),
         rise=style.rise * np.where(fringe, 0.6, 1.0),
@@ -163,7 +163,7 @@ def _loosen(rng: Generator, guides: _Guides) -> None:
     fallen = (guides.template[:, 2] > -60.0) & (rng.random(count) < rng.uniform(0.02, 0.18))
     astray = np.stack([rng.normal(0.0, 0.7, count), np.full(count, -0.2), np.ones(count)], 1)
     astray -= (astray * guides.normal).sum(1, keepdims=True) * guides.normal
-    guides.comb[fallen] = _unit(astray)[fallen]
+    guides.comb[fallen] = unit(astray)[fallen]
     guides.length = np.where(fallen, np.maximum(guides.length, rng.uniform(50.0, 220.0, count)), guides.length)
     guides.weight = np.where(fallen, 0.02, guides.weight)
     guides.free = np.where(fallen, 0.0, guides.free)
@@ -214,20 +214,16 @@ def _curls(own: Generator, style: HairStyle, paths: NDArray, length: NDArray) ->
     )
 
 
-def _unit(vectors: NDArray) -> NDArray:
-    return vectors / (np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-6)
-
-
 def _tail(own: Generator, surface: HeadSurface, head_vertices: NDArray, style: HairStyle) -> Strands:
     """The tail or bun behind the point where the hair is gathered."""
     nearest = np.argmin(((surface.template - style.gathered) ** 2).sum(1))
     start = head_vertices[nearest]
-    outward = _unit((start - np.float32(SKULL_CENTRE))[None])[0]
+    outward = unit(start - np.float32(SKULL_CENTRE))
     if style.kind == "bun":
         count, points = 700, 12
         radius = own.uniform(20.0, 38.0)
-        axis = _unit(own.normal(0.0, 1.0, (count, 3)) * 0.5 + outward)
-        first = _unit(np.cross(axis, own.normal(0.0, 1.0, (count, 3))))
+        axis = unit(own.normal(0.0, 1.0, (count, 3)) * 0.5 + outward)
+        first = unit(np.cross(axis, own.normal(0.0, 1.0, (count, 3))))
         second = np.cross(axis, first)
         tilt = own.uniform(0.1, 0.9, (count, 1, 1)) * np.pi / 2.0
         angle = np.linspace(0.0, own.uniform(1.5, 3.5, count), points).T[..., None]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from facerecon.compilation import njit
 from facerecon.geometry.spherical_harmonics import SH_CONSTANTS
 from facerecon.synthesis.hair import HairLayers
+from facerecon.synthesis.kernels import FLAGS
 from facerecon.synthesis.lighting import Light
 from facerecon.synthesis.rendering import Camera, Rendering
 from facerecon.synthesis.strands import SKULL_CENTRE, Strands
@@ -40,7 +41,7 @@ def composite_hair(
             # Labelled by hand, hair has smooth outlines: single strands beside it and gaps in it do not count.
             soft = cv2.GaussianBlur(marked, (0, 0), LABEL_BLUR * size / 256.0)
             labels[(soft > 0.5) & (marked > 0.1)] = strands.label
-    opacity = rendering.covered.astype(np.float32) if rendering.opacity is None else rendering.opacity.copy()
+    opacity = rendering.coverage().copy()
     radiance = rendering.radiance.copy()
     lay_over(radiance, opacity, depth, colour, alpha, marked, nearest)
     return replace(
@@ -99,7 +100,7 @@ def draw_layer(
     )  # fmt: skip
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, error_model="numpy", fastmath=FLAGS)
 def shade_strands(
     view: NDArray,
     centre: NDArray,
@@ -160,7 +161,7 @@ def shade_strands(
     return out
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, error_model="numpy", fastmath=FLAGS)
 def sorted_segments(pixels: NDArray, scene_depth: NDArray) -> NDArray:
     """Segments of strands (N, P, 3) px, px, mm as n * (P - 1) + k, near ones first; those out of sight are left out."""
     count, points = pixels.shape[0], pixels.shape[1]
@@ -196,7 +197,7 @@ def sorted_segments(pixels: NDArray, scene_depth: NDArray) -> NDArray:
     return order
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, error_model="numpy", fastmath=FLAGS)
 def draw_segments(
     pixels: NDArray,
     half_width: NDArray,

@@ -10,15 +10,15 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from facerecon.morphable.head import OLD_YEARS, YOUNG_YEARS
 from facerecon.morphable.subdivision import catmull_clark
 from facerecon.synthesis.body_data import HAND_BONES, load_body_data
 from facerecon.synthesis.growth import growing_share
 from facerecon.synthesis.head_surface import CLASS
 from facerecon.synthesis.randomness import chance
-from facerecon.synthesis.shapes import Mesh
+from facerecon.synthesis.shapes import Mesh, unit
 
 BONES = list(HAND_BONES)
-OLD_YEARS, YOUNG_YEARS = 85.0, 30.0
 CONTACT = -1.5  # mm that a touching hand may press into the skin
 
 # Bends of the fingers, rad: knuckle, middle and end joint of index to little finger; bend of the thumb's three joints
@@ -190,7 +190,7 @@ def hand_mesh(rng: Generator, gesture: Gesture, left: bool, bearer: Bearer, targ
     turn = _frame(along, back) @ _rotation(rng.normal(0.0, gesture.jitter, 3))
     shape, joints = hand_shape(bearer.sex, bearer.age)
     scale = float(rng.normal(0.97, 0.03))
-    forearm = _bent_wrist(turn.T @ _unit(mirror * (bearer.elbows[int(left)] + rng.normal(0.0, 40.0, 3) - goal)))
+    forearm = _bent_wrist(turn.T @ unit(mirror * (bearer.elbows[int(left)] + rng.normal(0.0, 40.0, 3) - goal)))
     pose = gesture.bends[rng.integers(len(gesture.bends))]
     hand = bend(rng, shape, joints, pose, forearm, float(rng.uniform(-0.05, 0.12))) * scale
     placed = ((hand - np.asarray(gesture.at) * scale) @ turn.T) * mirror + goal
@@ -199,14 +199,10 @@ def hand_mesh(rng: Generator, gesture: Gesture, left: bool, bearer: Bearer, targ
     return _coloured(rng, placed, shape, joints, bearer.look, not left)
 
 
-def _unit(vector: NDArray) -> NDArray:
-    return vector / np.linalg.norm(vector)
-
-
 def _frame(along: NDArray, back: NDArray) -> NDArray[np.float64]:
     """(3, 3) head frame from hand axes whose y is `along` and whose z is nearest to `back`."""
-    y = _unit(along)
-    z = _unit(back - (back @ y) * y)
+    y = unit(along)
+    z = unit(back - (back @ y) * y)
     return np.stack([np.cross(y, z), y, z], 1)
 
 
@@ -229,7 +225,7 @@ def _mirrored_landmark(index: int, left: bool) -> int:
 def _touching(hand: NDArray, outward: NDArray, head: NDArray, normals: NDArray) -> NDArray:
     """The hand (V, 3) moved along `outward` until it just touches the skin (N, 3)."""
     tree = cKDTree(head[::3], balanced_tree=False, compact_nodes=False)
-    outward, part, moved = _unit(outward), hand[::4], np.zeros(3)
+    outward, part, moved = unit(outward), hand[::4], np.zeros(3)
     for _ in range(5):
         distance, nearest = tree.query(part + moved)
         height = ((part + moved - head[::3][nearest]) * normals[::3][nearest]).sum(1)
@@ -259,7 +255,6 @@ def _coloured(rng: Generator, hand: NDArray, shape: NDArray, joints: NDArray, lo
     label = np.where(sleeved[triangles].all(1), CLASS["cloth"], CLASS["background"]).astype(np.uint8)
     if sleeved.any():
         colours[sleeved] = look.cloth
-        middle = np.zeros_like(vertices)
         arm = rest[:, 1] < 20.0
         axis = np.polynomial.polynomial.polyfit(rest[arm, 1], vertices[arm], 1)
         middle = axis[0] + rest[:, 1:2] * axis[1]
@@ -280,13 +275,13 @@ def _with_nails(
     if chance(rng, 0.15):
         nail = np.float32(rng.uniform(0.05, 0.5, 3)) * np.float32([1.0, 0.4, 0.4])
     for tip, base in zip(tips, bases, strict=True):
-        along = _unit(tip - base)
+        along = unit(tip - base)
         local = rest - (tip + along * 17.0)
         dorsal = np.array([0.0, 0.0, 1.0]) - along[2] * along
         if tip[1] < 95.0 and tip[0] > 40.0:  # the thumb's nail faces sideways
             dorsal = np.array([0.6, 0.0, 0.8]) - (0.6 * along[0] + 0.8 * along[2]) * along
-        height = local @ _unit(dorsal)
-        reach = np.linalg.norm(local - np.outer(height, _unit(dorsal)), axis=1)
+        height = local @ unit(dorsal)
+        reach = np.linalg.norm(local - np.outer(height, unit(dorsal)), axis=1)
         on = np.clip((7.5 - reach) / 2.0, 0.0, 1.0) * np.clip((height - 1.5) / 1.5, 0.0, 1.0)
         colours = colours + on[:, None] * (nail - colours)
     return colours

@@ -24,6 +24,7 @@ from facerecon.synthesis.skin_detail import map_places, pigment_fields
 CLASS = {name: index for index, name in enumerate(PARSING_CLASSES)}
 
 OPEN_RIM = 45.0  # mm above the lowest point of the neck, where its rim ends
+LEAST_LIP_AMBIENT = 0.4  # share of the sky
 INNER_UPPER_LIP = np.array([0.0, -28.5, 23.5], np.float32)  # landmark 62 on the template, mm
 
 
@@ -224,7 +225,9 @@ def _shading(
     """(V, ATTRIBUTES) the kernel's vertex attributes with gloss left at 0."""
     is_part = {name: part == number for number, name in enumerate(parts)}
     shading = np.zeros((len(template), ATTRIBUTES), np.float32)
-    shading[:, AMBIENT] = occlusion**0.8
+    # The template's lips touch; those of an open mouth see more than they do there.
+    near_mouth = np.exp(-0.5 * (((template - INNER_UPPER_LIP) / [27.0, 9.0, 14.0]) ** 2).sum(1))
+    shading[:, AMBIENT] = np.maximum(occlusion**0.8, LEAST_LIP_AMBIENT * near_mouth)
     shading[:, LIPS], shading[:, LASH] = lips, lash
     shading[:, PLACE : PLACE + 2] = map_places(template)
     for name in ("eye_left", "eye_right"):

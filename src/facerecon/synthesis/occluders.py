@@ -11,7 +11,8 @@ from facerecon.synthesis.hands import GESTURES, HOLD, Bearer, Gesture, hand_mesh
 from facerecon.synthesis.head_surface import CLASS
 from facerecon.synthesis.palettes import cloth_colour, from_hsv
 from facerecon.synthesis.randomness import chance
-from facerecon.synthesis.shapes import Mesh, coloured, grid_triangles, lathe, rounded_box, tube
+from facerecon.synthesis.rendering import Rendering
+from facerecon.synthesis.shapes import Mesh, coloured, grid_triangles, lathe, rounded_box, tube, unit
 
 # Share of photographs with each kind of occluder; the rest has none.
 OCCLUDERS: dict[str, float] = {
@@ -67,14 +68,10 @@ def _placed(points: NDArray, axis: NDArray, centre: NDArray) -> NDArray:
     return points @ np.stack([side, axis, np.cross(side, axis)]) + centre
 
 
-def _unit(vector: NDArray) -> NDArray:
-    return vector / np.linalg.norm(vector)
-
-
 def _microphone(rng: Generator, left: bool, bearer: Bearer) -> list[Mesh]:
     mouth = bearer.landmarks[60:68].mean(0)
     side = 1.0 if left else -1.0
-    axis = _unit(np.array([-side * rng.uniform(0.0, 0.5), 0.85, -rng.uniform(0.2, 0.7)]))  # from the handle to the head
+    axis = unit(np.array([-side * rng.uniform(0.0, 0.5), 0.85, -rng.uniform(0.2, 0.7)]))  # from the handle to the head
     head = mouth + [rng.normal(0.0, 12.0), rng.uniform(-45.0, -12.0), rng.uniform(32.0, 60.0)]
     radius = rng.uniform(20.0, 26.0)
     turns = np.linspace(-np.pi / 2, np.pi / 2, 12)
@@ -88,7 +85,7 @@ def _microphone(rng: Generator, left: bool, bearer: Bearer) -> list[Mesh]:
         points, triangles = lathe(profile)
         meshes.append(coloured(_placed(points, axis, head), triangles, colour, CLASS["background"], gloss))
     if chance(rng, 0.8):
-        grip = _holding(axis, _unit(np.array([side, 0.1, 0.6])), left)
+        grip = _holding(axis, unit(np.array([side, 0.1, 0.6])), left)
         meshes.append(hand_mesh(rng, grip, left, bearer, head - axis * rng.uniform(85.0, 120.0)))
     return meshes
 
@@ -118,7 +115,7 @@ def _cup(rng: Generator, left: bool, bearer: Bearer) -> list[Mesh]:
     colour = np.full(3, rng.uniform(0.3, 0.6)) if glass else cloth_colour(rng)
     meshes = [coloured(_placed(points, axis, top), triangles, colour, CLASS["background"], 0.2)]
     grip = replace(
-        _holding(axis, _unit(np.array([side, -0.1, 0.3])), left), bends=("wide",), at=(6.0, 92.0, -radius - 9.0)
+        _holding(axis, unit(np.array([side, -0.1, 0.3])), left), bends=("wide",), at=(6.0, 92.0, -radius - 9.0)
     )
     meshes.append(hand_mesh(rng, grip, left, bearer, top - axis * height * rng.uniform(0.45, 0.7)))
     return meshes
@@ -128,9 +125,9 @@ def _telephone(rng: Generator, left: bool, bearer: Bearer) -> list[Mesh]:
     side = 1.0 if left else -1.0
     ear = bearer.ears[1 if left else 0] + [side * 12.0, -22.0, 8.0]
     chin = bearer.landmarks[12 if left else 4] + [side * 22.0, -6.0, 12.0]
-    axis = _unit(ear - chin)
+    axis = unit(ear - chin)
     points, triangles = rounded_box((rng.uniform(33.0, 38.0), rng.uniform(68.0, 80.0), 4.5))
-    normal = _unit(np.cross(axis, [0.0, 0.0, 1.0]) * side)
+    normal = unit(np.cross(axis, [0.0, 0.0, 1.0]) * side)
     frame = np.stack([np.cross(axis, normal), axis, normal])
     centre = 0.5 * (ear + chin)
     colour = np.full(3, rng.uniform(0.01, 0.05)) if chance(rng, 0.6) else cloth_colour(rng)
@@ -221,11 +218,12 @@ def _outer_radius(skin: NDArray, azimuth: NDArray, height: NDArray) -> NDArray[n
 
 
 def draw_blob(
-    rng: Generator, image: NDArray[np.float32], labels: NDArray[np.uint8], face_box: NDArray
-) -> NDArray[np.float32]:
+    rng: Generator, image: NDArray[np.float32], rendering: Rendering, face_box: NDArray
+) -> tuple[NDArray[np.float32], Rendering]:
     """One soft-edged polygon or rod of a muted colour over the face: a leaf, a twig, somebody's shoulder, a finger.
 
-    image: (S, S, 3) sRGB; labels: (S, S), set to background in place. face_box: x0, y0, x1, y1 pixels.
+    image: (S, S, 3) sRGB of the rendering. face_box: x0, y0, x1, y1 pixels. Returns the image and the rendering, whose
+    labels are background and whose depth is 0 where the blob hides it; radiance is left.
     """
     size = image.shape[0]
     face = float(max(face_box[2:] - face_box[:2]))
@@ -244,5 +242,12 @@ def draw_blob(
     colour = np.sqrt(cloth_colour(rng))
     row, column = np.mgrid[0:size, 0:size] / size
     shade = 1.0 + rng.uniform(0.0, 0.4) * np.cos(rng.uniform(2.0, 9.0) * row + rng.uniform(2.0, 9.0) * column)
-    labels[alpha[..., 0] > 0.5] = CLASS["background"]
-    return (image * (1.0 - alpha) + colour * shade[..., None] * alpha).astype(np.float32)
+    hidden = alpha[..., 0] > 0.5
+    rendering = replace(
+        rendering,
+        labels=np.where(hidden, np.uint8(CLASS["background"]), rendering.labels),
+        covered=rendering.covered | hidden,
+        depth=np.where(hidden, np.float32(0.0), rendering.depth),
+        opacity=1.0 - (1.0 - rendering.coverage()) * (1.0 - alpha[..., 0]),
+    )
+    return (image * (1.0 - alpha) + colour * shade[..., None] * alpha).astype(np.float32), rendering

@@ -40,17 +40,14 @@ class Person:
     eyes: EyeAndMouthLook
 
 
-def sample_person(
-    rng: Generator, surface: HeadSurface, stretch: float = 0.03, displacement: float = 0.0, detail: bool = True
-) -> Person:
+def sample_person(rng: Generator, surface: HeadSurface, stretch: float = 0.03, displacement: float = 0.0) -> Person:
     """Draw a person.
 
     stretch: standard deviation of a random scaling of width and height beyond the head's own variation.
     displacement: RMS of a smooth asymmetric deformation drawn apart from the face model's prior, mm.
     """
     identity = sample_identity(rng, surface.generator)
-    neutral = neutral_head(surface.generator, identity)
-    neutral = neutral * np.array([rng.normal(1.0, stretch), rng.normal(1.0, stretch), 1.0], np.float32)
+    neutral = neutral_head(surface.generator, identity, (rng.normal(1.0, stretch), rng.normal(1.0, stretch)))
     offsets = None
     if displacement > 0.0:
         offsets = np.stack(
@@ -78,7 +75,7 @@ def sample_person(
     skin_detail = sample_skin_detail(rng, parameters, identity.age, male)
 
     triangle_class = _classes(surface, facial_hair, parameters, roots[:, 0] if hair.kind is not None else None)
-    gloss = skin_gloss(rng, surface, identity.age)
+    gloss = skin_gloss(rng, surface, identity.age) * (1.0 - roots[:, 0])
     return Person(
         identity,
         neutral,

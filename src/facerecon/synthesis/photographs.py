@@ -1,7 +1,7 @@
 """Training photographs: seeded one by one, so that any shard can be made alone.
 
-A shard is a folder: `images/<id>.jpg` (sRGB), `labels/<id>.png` (parsing classes, uint8) and `ground_truth.h5`, whose
-rows are the photographs (see docs/data.md).
+A shard is a folder: `images/<id>.jpg` (sRGB), `labels/<id>.png` (parsing classes, uint8), `mattes/<id>.png` (coverage,
+uint8) and `ground_truth.h5`, whose rows are the photographs (see docs/synthetic_photographs.md).
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import h5py
 import numpy as np
+import skimage
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
@@ -37,44 +38,41 @@ from facerecon.synthesis.head_surface import CLASS, HeadSurface, load_head_surfa
 from facerecon.synthesis.headwear import sample_headwear
 from facerecon.synthesis.jewellery import ear_lobes, sample_earrings
 from facerecon.synthesis.kernels import fused_vertex_normals
+from facerecon.synthesis.landmark_visibility import head_depth, landmark_visibility
 from facerecon.synthesis.lashes import lash_strands
 from facerecon.synthesis.occasions import Occasion, Pose, sample_body_turn, sample_occasion
 from facerecon.synthesis.occluders import HELD_BY_HAND, draw_blob, occluder_meshes
 from facerecon.synthesis.person import Person, sample_person
-from facerecon.synthesis.randomness import TRAINING_DOMAIN, stream
+from facerecon.synthesis.randomness import JPEG_DOMAIN, TRAINING_DOMAIN, stream
 from facerecon.synthesis.rendering import Camera, area_reduce, render_scene, tone_mapped
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION, READABLE = 3, (2, 3)  # version 2 has no mattes, exposure and identity_residual
 KIND = "synthetic_photographs"
 SUPERSAMPLING = 1.5
 ELBOWS = np.float32([[-270.0, -330.0, 150.0], [270.0, -330.0, 150.0]])  # mm from the neck's rim, of raised arms
 YOUNGEST_WITH_EARRINGS = 10.0  # years
 VERTEX_UNIT = 0.01  # mm a count of the int16 face vertices
-# Classes of the bare head: a hidden landmark under one of these is hidden by the head itself.
-HEAD_CLASSES = [
-    CLASS[name]
-    for name in (
-        "skin", "l_brow", "r_brow", "l_eye", "r_eye", "l_ear", "r_ear", "nose", "mouth", "u_lip", "l_lip", "neck",
-    )
-]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """image: (S, S, 3) uint8 RGB. labels: (S, S) uint8. landmarks: (68, 2) px. visible: (68,). face_vertices: (Vc, 3)
+    """image: (S, S, 3) uint8 RGB. labels: (S, S) uint8. matte: (S, S) uint8 share of each pixel before the background,
+    255 all of it. landmarks: (68, 2) px. visible: (68,). face_vertices: (Vc, 3)
     coarse face mesh with expression, head frame, mm. Both are exact for a person without displacement; the displacement
     of the benchmark's people moves the surface that is photographed, but neither landmarks nor mesh. occlusion: share
     of the landmarks in the picture that hair, clothes, hats, dark glasses or occluders hide. dark_glasses: sunglasses
-    are worn."""
+    are worn. exposure: what radiance is multiplied by before the tone curve."""
 
     image: NDArray[np.uint8]
     labels: NDArray[np.uint8]
+    matte: NDArray[np.uint8]
     landmarks: NDArray[np.float32]
     visible: NDArray[np.bool_]
     camera: Camera
     face_vertices: NDArray[np.float32]
     occlusion: float
     dark_glasses: bool
+    exposure: float
 
 
 def place_camera(landmarks: NDArray, pose: Pose, size: int) -> Camera:
@@ -141,25 +139,27 @@ def take_photograph(
 
     skin = rendering.radiance[rendering.labels == CLASS["skin"]][::5]
     exposure = automatic_exposure(rng, skin, occasion.light.level())
-    opacity = rendering.opacity[..., None]
+    opacity = rendering.coverage()[..., None]
     background = sample_background(rng, fine, occasion.light.tint())
     image = tone_mapped(rendering.radiance * exposure * opacity + background * (1.0 - opacity))
-    labels = rendering.labels
     projected = camera.project(landmarks)
     if occasion.occluder == "blob":
         box = np.concatenate([projected[:, :2].min(0), projected[:, :2].max(0)]) * (fine / size)
-        image = draw_blob(rng, image, labels, box)
+        image, rendering = draw_blob(rng, image, rendering, box)
     image = apply_camera(rng, area_reduce(image, size))
-    visible, occlusion = landmark_visibility(projected, rendering.depth, labels, fine / size)
+    bare = head_depth(camera, surface, head, size)
+    visible, occlusion = landmark_visibility(projected, rendering.depth, rendering.labels, bare)
     return Photograph(
         image,
-        cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST_EXACT),
+        cv2.resize(rendering.labels, (size, size), interpolation=cv2.INTER_NEAREST_EXACT),
+        np.round(area_reduce(rendering.coverage(), size) * 255.0).astype(np.uint8),
         projected[:, :2].astype(np.float32),
         visible,
         camera,
         face,
         occlusion,
         glasses is not None and glasses.dark,
+        float(exposure),
     )
 
 
@@ -190,24 +190,6 @@ def ear_tops(surface: HeadSurface, head: NDArray) -> NDArray[np.float32]:
     return np.array(tops, np.float32)
 
 
-def landmark_visibility(
-    projected: NDArray, depth: NDArray, labels: NDArray, scale: float, tolerance: float = 6.0
-) -> tuple[NDArray[np.bool_], float]:
-    """(68,) True where nothing lies more than `tolerance` mm in front of the landmark and no occluder covers it, and
-    the share of the landmarks in the picture that something else than the bare head hides.
-
-    depth, labels: `scale` times as large as the pixels of `projected`.
-    """
-    size = depth.shape[0]
-    column, row = np.floor(projected[:, :2] * scale).astype(int).T
-    inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
-    column, row = column.clip(0, size - 1), row.clip(0, size - 1)
-    seen = labels[row, column]
-    visible = inside & (projected[:, 2] <= depth[row, column] + tolerance) & (seen > 0)
-    hidden = inside & ~visible & ~np.isin(seen, HEAD_CLASSES)
-    return visible, float(hidden.sum() / max(inside.sum(), 1))
-
-
 def render_subject(
     seed: int, subject: int, photographs: int, size: int, surface: HeadSurface, model: LinearFaceModel
 ) -> tuple[Person, list[tuple[Occasion, Photograph]]]:
@@ -236,33 +218,38 @@ def write_photographs(
     rows: list[dict[str, Any]] = []
     progress = Progress(f"photographs {Path(out).name}", subjects * photos_per_subject)
     with atomic_folder(out) as folder:
-        (folder / "images").mkdir()
-        (folder / "labels").mkdir()
+        for part in ("images", "labels", "mattes"):
+            (folder / part).mkdir()
         for subject in range(first_subject, first_subject + subjects):
             person, taken = render_subject(seed, subject, photos_per_subject, size, surface, model)
             neutral_face = person.neutral[surface.generator.face_vertices]
             identity = model.project_identity(neutral_face)
+            fitted = model.coarse_mean + np.einsum("kij,k->ij", model.coarse_identity, identity)
+            residual = np.sqrt(((neutral_face - fitted) ** 2).sum(1).mean())
             for number, (occasion, photograph) in enumerate(taken):
                 name = f"{subject:07d}_{number:02d}"
-                quality = sample_jpeg_quality(stream(seed, TRAINING_DOMAIN + 100, subject, number))
+                quality = sample_jpeg_quality(stream(seed, JPEG_DOMAIN, subject, number))
                 jpeg = encode_jpeg(photograph.image, quality, full_chroma=False)
                 (folder / "images" / f"{name}.jpg").write_bytes(jpeg)
                 (folder / "labels" / f"{name}.png").write_bytes(encode_png(photograph.labels))
+                (folder / "mattes" / f"{name}.png").write_bytes(encode_png(photograph.matte))
                 expression = model.project_expression(photograph.face_vertices - neutral_face)
-                rows.append(_row(name, subject, person, occasion, photograph, identity, expression))
+                rows.append(_row(name, subject, person, occasion, photograph, identity, residual, expression))
                 progress.advance()
         settings = {
             "first_subject": first_subject, "subjects": subjects, "photos_per_subject": photos_per_subject,
             "size": size, "seed": seed,
         }  # fmt: skip
-        record = provenance_record("synthesis.photographs", settings, seed=seed, inputs={"face_model": model.sha256})
+        # Parts of its sample pictures stand behind some heads, so that the pixels depend on its version.
+        inputs = {"face_model": model.sha256, "scikit_image": skimage.__version__}
+        record = provenance_record("synthesis.photographs", settings, seed=seed, inputs=inputs)
         _write_ground_truth(folder / "ground_truth.h5", rows, record, model.sha256)
         write_folder(folder, record)
 
 
 def _row(
     name: str, subject: int, person: Person, occasion: Occasion, photograph: Photograph, identity: NDArray,
-    expression: NDArray,
+    residual: float, expression: NDArray,
 ) -> dict[str, Any]:  # fmt: skip
     camera = photograph.camera
     return {
@@ -275,8 +262,10 @@ def _row(
         "focal": np.float32(camera.focal),
         "centre": camera.centre,
         "identity": np.asarray(identity, np.float32),
+        "identity_residual": np.float32(residual),
         "expression": np.asarray(expression, np.float32),
         "light": occasion.light.coefficients(),
+        "exposure": np.float32(photograph.exposure),
         "face_vertices": np.round(photograph.face_vertices / VERTEX_UNIT).astype(np.int16),
         "sex": np.float32(person.identity.sex),
         "age": np.float32(person.identity.age),
@@ -314,7 +303,7 @@ def load_ground_truth(folder: Path) -> dict[str, NDArray]:
     path = Path(folder) / "ground_truth.h5"
     try:
         with h5py.File(path, "r") as file:
-            if file.attrs.get("kind") != KIND or file.attrs.get("schema_version") != SCHEMA_VERSION:
+            if file.attrs.get("kind") != KIND or file.attrs.get("schema_version") not in READABLE:
                 raise InputError(f"{path} is not a version {SCHEMA_VERSION} ground truth; make the photographs again")
             columns = {key: file[key][()] for key in file}
             columns["face_vertices"] = columns["face_vertices"] * np.float32(file.attrs["vertex_unit_mm"])

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 # Streams of one seed never overlap: each purpose has its own number.
 TRAINING_DOMAIN = 1
 BENCHMARK_DOMAIN = 2
+JPEG_DOMAIN = 101  # strength of the compression of training photographs
 
 
 def stream(seed: int, domain: int, subject: int, photo: int | None = None) -> Generator:

@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 from facerecon.render.rasterize import rasterize
 from facerecon.render.shading import linear_to_srgb
 from facerecon.synthesis.head_surface import HeadSurface, light_depth
-from facerecon.synthesis.kernels import fused_vertex_normals, visible_triangles
+from facerecon.synthesis.kernels import caster_shade, fused_vertex_normals, visible_triangles
 from facerecon.synthesis.lighting import Light
 from facerecon.synthesis.person import Person
-from facerecon.synthesis.shading_kernels import AMBIENT, ATTRIBUTES, GLOSS, PLACE, PLAIN, SKIN, shade_pixels
+from facerecon.synthesis.shading_kernels import AMBIENT, ATTRIBUTES, GLOSS, PLACE, PLAIN, SHADE, SKIN, shade_pixels
 from facerecon.synthesis.shapes import Mesh
 from facerecon.synthesis.skin_detail import PIGMENTS
 
-SHADOW_MAP_SIZE = 208
+SHADOW_MAP_SIZE, CASTER_MAP_SIZE = 208, 76  # texels a side
+CASTER_DETAIL = 3  # fine texels a side of one
+CASTER_BIAS = 3.0  # mm that hair lies off the skin before it shades it
 TEETH_SHOWN, LIP_THICKNESS = 2.0, 4.0  # mm: upper teeth below the upper lip's edge, behind its front
 TONE_RANGE, TONE_TABLE_SIZE = 4.0, 65536
 SHOULDER = 0.55  # linear radiance above which the tone curve flattens
@@ -69,6 +71,10 @@ class Rendering:
     covered: NDArray[np.bool_]
     depth: NDArray[np.float32]
     opacity: NDArray[np.float32] | None = None
+
+    def coverage(self) -> NDArray[np.float32]:
+        """(S, S) share of each pixel before the background."""
+        return self.covered.astype(np.float32) if self.opacity is None else self.opacity
 
 
 def tone_mapped(radiance: NDArray) -> NDArray[np.float32]:
@@ -122,12 +128,14 @@ def render_scene(
     seen, distance = rasterize(torch.from_numpy(pixels)[None], triangles[shown], size, size, cull=False)
     index, depth = seen[0].numpy(), distance[0].numpy()
     index = np.append(shown, np.int32(-1))[index]
-    shading = [(camera.view(m.vertices), m.triangles) for m in (*extras, *casters)]
+    shading = [(camera.view(m.vertices), m.triangles) for m in extras]
     heights, frame, scale = light_depth(
         *_joined(position[: len(head_vertices)], surface.coarse_triangles, shading),
         light.direction,
         _shadow_map_size(light),
     )
+    if casters:
+        attributes[:, SHADE] = _caster_shade(position, normal, casters, camera, light)
     pixel_mm = float(camera.translation[2] / camera.focal)
     detail, detail_frame = person.detail.at(pixel_mm)
     radiance = shade_pixels(
@@ -175,6 +183,29 @@ def _shadow_map_size(light: Light) -> int:
     return int(np.clip(SHADOW_MAP_SIZE / (1.0 + 6.0 * light.softness), 72, SHADOW_MAP_SIZE))
 
 
+def _caster_shade(
+    position: NDArray, normal: NDArray, casters: Sequence[Mesh], camera: Camera, light: Light
+) -> NDArray[np.float32]:
+    """(V,) shade that casters throw on points (V, 3) with normals, view frame. Strands of hair do so through a coarse
+    map of their own: in the fine one of solid things each would throw a stripe."""
+    first, *rest = [(camera.view(m.vertices), m.triangles) for m in casters]
+    size = int(CASTER_MAP_SIZE / (1.0 + 2.0 * light.softness))
+    cover, heights, frame, scale = cover_map(*_joined(*first, rest), light.direction, size)
+    return caster_shade(cover, heights, position, normal, frame, np.float32(scale), np.float32(CASTER_BIAS))
+
+
+def cover_map(
+    vertices: NDArray, triangles: NDArray, direction: NDArray, size: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], float]:
+    """Shadow map of things finer than its texels: share (Z, Z) of each texel that they fill, their mean height there in
+    mm, and frame and scale as of `light_depth`."""
+    fine, frame, scale = light_depth(vertices, triangles, direction, CASTER_DETAIL * size)
+    filled = (fine > -1e4).astype(np.float32)
+    cover = area_reduce(filled, size)
+    heights = area_reduce(fine * filled, size) / np.maximum(cover, np.float32(1e-6))
+    return cover, heights, frame, scale / CASTER_DETAIL
+
+
 def _joined(vertices: NDArray, triangles: NDArray, more: list[tuple[NDArray, NDArray]]) -> tuple[NDArray, NDArray]:
     """Vertices (V, 3) and triangles (F, 3) of a mesh with further (vertices, triangles) appended."""
     offsets = np.cumsum([len(vertices)] + [len(points) for points, _ in more])[:-1]
@@ -184,5 +215,5 @@ def _joined(vertices: NDArray, triangles: NDArray, more: list[tuple[NDArray, NDA
 
 
 def area_reduce(image: NDArray, size: int) -> NDArray[np.float32]:
-    """Average (S, S, C) down to (size, size, C)."""
+    """Average (S, S, C) or (S, S) down to (size, size, C) or (size, size)."""
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)

@@ -16,7 +16,7 @@ _ONE, _TWO, _THREE = np.float32(1.0), np.float32(2.0), np.float32(3.0)  # mixing
 PLAIN, SKIN, EYE, MOUTH = 0, 1, 2, 3
 
 # Columns of the vertex attributes of `shade_pixels`.
-AMBIENT, GLOSS, LIPS, LASH, PLACE, ATTRIBUTES = 0, 1, 2, 3, 4, 7
+AMBIENT, GLOSS, LIPS, LASH, SHADE, PLACE, ATTRIBUTES = 0, 1, 2, 3, 4, 5, 8
 
 # Light scattered below the skin turns around corners, red light farthest: how far beyond the terminator each channel is
 # lit, how much it ignores fine relief, and how far it spreads into cast shadows (by eye).
@@ -219,14 +219,14 @@ def shade_pixels(
     """Deferred shading of one image: (H, W, 3) float32 linear radiance, 0 where no triangle of any area covers.
 
     triangle_index: (H, W) int32, -1 none. pixels: (V, 3) image position and camera depth. material: (F,) uint8.
-    position, normal: (V, 3) in the view frame (y up, z toward the viewer), mm. albedo: (V, 3) linear. attributes:
-    (V, ATTRIBUTES) ambient visibility in [0, 1] (2 marks two-sided shells), gloss, lips, lashes, and three coordinates:
-    place on the detail map in mm (skin), direction from the eyeball's centre (eyes), or tooth arc, height and kind.
-    detail: (R, C, 4) slopes around the head and up, added melanin and haemoglobin; detail_frame: (3,) left and top of
-    the map in mm, texels per mm. pigments: (2, 3) absorption of melanin and haemoglobin. eye:
-    `EyeAndMouthLook.parameters`. axes: (3, 3) head to view frame. view: (4,) focal length and centre in px, mm a pixel
-    at the head. ambient, reflected: (9, 3) irradiance / pi and blurred radiance of the environment in spherical
-    harmonics. key_direction, key_colour: (3,) key light; softness: its angular radius in rad.
+    position, normal: (V, 3) in the view frame (y up, z toward the viewer), mm. albedo: (V, 3) linear. attributes: (V,
+    ATTRIBUTES) ambient visibility in [0, 1] (2 marks two-sided shells), gloss, lips, lashes, shade of the casters
+    outside the shadow map, and three coordinates: place on the detail map in mm (skin), direction from the eyeball's
+    centre (eyes), or tooth arc, height and kind. detail: (R, C, 4) slopes around the head and up, added melanin and
+    haemoglobin; detail_frame: (3,) left and top of the map in mm, texels per mm. pigments: (2, 3) absorption of melanin
+    and haemoglobin. eye: `EyeAndMouthLook.parameters`. axes: (3, 3) head to view frame. view: (4,) focal length and
+    centre in px, mm a pixel at the head. ambient, reflected: (9, 3) irradiance / pi and blurred radiance of the
+    environment in spherical harmonics. key_direction, key_colour: (3,) key light; softness: its angular radius in rad.
     shadow_height: (Z, Z) height along the light of the nearest surface, shadow_frame: (3, 3) rows x, y, toward-light;
     shadow_scale: texels per mm.
     """
@@ -278,7 +278,7 @@ def shade_pixels(
             vx, vy = (view[1] - px) / view[0], (py - view[2]) / view[0]
             vz = one / np.sqrt(one + vx * vx + vy * vy)
             vx, vy = vx * vz, vy * vz
-            if attributes[a, AMBIENT] > 1.5 and nx * vx + ny * vy + nz * vz < 0.0:  # two-sided shells
+            if (kind == MOUTH or attributes[a, AMBIENT] > 1.5) and nx * vx + ny * vy + nz * vz < 0.0:  # two-sided
                 length = -length
             nx, ny, nz = nx / length, ny / length, nz / length
             visible = min(wa * attributes[a, AMBIENT] + wb * attributes[b, AMBIENT] + wc * attributes[c, AMBIENT], one)
@@ -334,11 +334,11 @@ def shade_pixels(
                 p2 = wa * attributes[a, PLACE + 2] + wb * attributes[b, PLACE + 2] + wc * attributes[c, PLACE + 2]
                 above = np.float32(_rim_distance(material, triangle_index, i, j, -1, 2 * reach, MOUTH)) * pixel_mm
                 below = np.float32(_rim_distance(material, triangle_index, i, j, 1, 2 * reach, MOUTH)) * pixel_mm
-                # How far the lips are apart at this column tells how much light gets in: the template's mouth is shut.
+                # How far the lips are apart here tells how much light gets in, at least; the template's mouth is shut.
                 opening = min(above, np.float32(14.0)) + min(below, np.float32(14.0))
                 visible = one - np.exp(-opening / np.float32(6.0))
-                visible *= one - np.float32(0.6) * np.exp(-above / np.float32(4.5))
-                visible *= one - np.float32(0.25) * np.exp(-below / np.float32(2.0))
+                visible *= one - np.float32(0.5) * np.exp(-above / np.float32(4.5))
+                visible = max(visible * (one - np.float32(0.25) * np.exp(-below / np.float32(2.0))), np.float32(0.4))
                 tooth_tone(p0, p1, p2, eye, pixel_mm, colour)
 
             lit = one
@@ -350,8 +350,9 @@ def shade_pixels(
                 u = (shadow_frame[0, 0] * x + shadow_frame[0, 1] * y + shadow_frame[0, 2] * z) * texels
                 v = (shadow_frame[1, 0] * x + shadow_frame[1, 1] * y + shadow_frame[1, 2] * z) * texels
                 w = shadow_frame[2, 0] * x + shadow_frame[2, 1] * y + shadow_frame[2, 2] * z
-                shaded = one - key_visibility(shadow_height, u, v, w, texels, cosine)
-                lit = one - strength * shaded
+                soft = wa * attributes[a, SHADE] + wb * attributes[b, SHADE] + wc * attributes[c, SHADE]
+                lit = key_visibility(shadow_height, u, v, w, texels, cosine) * (one - soft)
+                lit = one - (strength * np.float32(0.8) if kind == MOUTH else strength) * (one - lit)
 
             facing = max(sx * vx + sy * vy + sz * vz, np.float32(0.02))
             fine = dx * kx + dy * ky + dz * kz

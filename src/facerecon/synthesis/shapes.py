@@ -24,6 +24,11 @@ class Mesh:
     gloss: float = 0.01
 
 
+def unit(vectors: NDArray) -> NDArray:
+    """Vectors (..., 3) scaled to length 1; a zero vector stays zero."""
+    return vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-9)
+
+
 def merge(meshes: list[Mesh]) -> Mesh:
     """Several plain shells as one mesh."""
     offsets = np.cumsum([0] + [len(mesh.vertices) for mesh in meshes[:-1]])

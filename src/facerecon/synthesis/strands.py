@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from facerecon.compilation import njit
 from facerecon.synthesis.head_surface import HeadSurface
+from facerecon.synthesis.kernels import FLAGS
 
 SKULL_CENTRE = (0.0, 50.0, -75.0)  # head frame, mm: a point from which the whole head is star-shaped
 MAP_ROWS, MAP_COLUMNS = 32, 48
@@ -57,19 +58,19 @@ class Roots:
         return Roots(self.corners[chosen], self.weights[chosen], self.template[chosen])
 
 
-# Number of places in each region and the generous boxes (low and high corner, template mm) that hold it.
+# Number of places in each region, the generous boxes (low and high corner, template mm) that hold it, and a seed.
 REGIONS = {
-    "scalp": (11000, (-95.0, -25.0, -175.0), (95.0, 165.0, 40.0)),
-    "beard": (9000, (-80.0, -83.0, -80.0), (80.0, 25.0, 45.0)),
-    "brows": (4000, (-56.0, 48.0, -35.0), (56.0, 67.0, 45.0)),
+    "scalp": (11000, (-95.0, -25.0, -175.0), (95.0, 165.0, 40.0), 5),
+    "beard": (9000, (-80.0, -83.0, -80.0), (80.0, 25.0, 45.0), 6),
+    "brows": (4000, (-56.0, 48.0, -35.0), (56.0, 67.0, 45.0), 7),
 }
 
 
 @lru_cache(maxsize=8)
 def candidate_roots(surface: HeadSurface, region: str) -> Roots:
     """Places drawn evenly over the skin of a region, in random order, the same for everybody."""
-    count, low, high = REGIONS[region]
-    rng = np.random.default_rng(len(region))
+    count, low, high, seed = REGIONS[region]
+    rng = np.random.default_rng(seed)
     centre = surface.template[surface.triangles].mean(1)
     x, y, z = np.abs(centre[:, 0]), centre[:, 1], centre[:, 2]
     chosen = surface.is_part("skin")[surface.triangles].all(1) & (centre > low).all(1) & (centre < high).all(1)
@@ -110,8 +111,7 @@ def skull_map(surface: HeadSurface, head_vertices: NDArray, with_ears: bool) -> 
 
     with_ears: whether the ears count, so that hair falls over them, or stick out of the hair.
     """
-    radius = _farthest(np.asarray(head_vertices, np.float32)[_map_vertices(surface, with_ears)])
-    return radius
+    return _farthest(np.asarray(head_vertices, np.float32)[_map_vertices(surface, with_ears)])
 
 
 @njit(cache=True)
@@ -281,7 +281,7 @@ def wisps(
     return _spread(guides, parent, offsets, stray, keep, layer * np.float32(lift), clump)
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, error_model="numpy", fastmath=FLAGS)
 def _spread(
     guides: NDArray, parent: NDArray, offsets: NDArray, stray: NDArray, keep: NDArray, lift: NDArray, clump: float
 ) -> NDArray:

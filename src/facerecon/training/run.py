@@ -1,6 +1,7 @@
 """`facerecon train NAME`: from a stage's settings file to trained weights.
 
-A settings file has two parts, both optional: `training` (facerecon.training.settings.TrainingSettings) and `task` (the
+A settings file has two parts, both optional: `training` (facerecon.training.settings.TrainingSettings; what it leaves
+out is for an auxiliary network as the carried weights were trained, `training.tasks.settings.TRAINING`) and `task` (the
 settings of the system or auxiliary network itself; systems define them in `systems/NAME/settings.py`).
 
 Each trainable thing is a module with
@@ -48,10 +49,13 @@ def run_training(
     overrides: training settings that take precedence, such as steps or seed; None leaves the setting.
     Raises InputError for unknown names and keys, values out of range, missing data, and a diverging run.
     """
+    # Imported here: a change of the auxiliary networks' settings is no change of a system's training.
+    from facerecon.training.tasks.settings import training_defaults
+
     sections = read_settings(settings)
-    given = {key: value for key, value in overrides.items() if value is not None}
+    given = {**sections["training"], **{key: value for key, value in overrides.items() if value is not None}}
     try:
-        training = TrainingSettings(**{**sections["training"], **given})
+        training = TrainingSettings(**{**training_defaults(name, given), **given})
     except ValidationError as error:
         raise InputError(f"training settings of {name}: {describe_validation_error(error)}") from None
     check_file_target(Path(out) / "model.safetensors")

@@ -1,10 +1,12 @@
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from facerecon.data.parsing_labels import PARSING_CLASSES
 from facerecon.errors import InputError
 from facerecon.evaluate.statistics import Figure, figures_of
 from facerecon.networks.detector import REFERENCE_SIZE, STRIDE, Detection, DetectorNetwork
@@ -13,6 +15,7 @@ from facerecon.networks.landmarks import LandmarkNetwork
 from facerecon.networks.parsing import CLASS_COUNT, ParsingNetwork
 from facerecon.networks.recognition import RecognitionNetwork
 from facerecon.networks.weights import save_weights
+from facerecon.provenance import read_provenance
 from facerecon.training.evaluation import run as run_module
 from facerecon.training.evaluation.detector import measured_scenes, photograph_measures, scene_measures
 from facerecon.training.evaluation.landmarks import LandmarkResults, landmark_measures, reliability
@@ -38,7 +41,9 @@ def test_landmark_errors_by_hand(store):
     shown = store.landmarks_visible[indices]
     measured = overall(landmark_measures(store, indices, results), "nme_visible_percent").value
     store.landmarks_visible[0, :40] = True
-    assert measured == pytest.approx(error[shown].mean())
+    # the mean over photographs, in which the first counts no less for showing fewer points
+    assert measured == pytest.approx(np.mean([error[row][shown[row]].mean() for row in range(6)]))
+    assert measured != pytest.approx(error[shown].mean())
 
 
 def test_reliability_tells_an_honest_network_from_one_that_guesses():
@@ -83,6 +88,19 @@ def test_parsing_of_a_network_that_knows_and_of_one_that_errs(store):
     mean = overall(measures, "mean_iou").value
     assert 1 - 2 / classes < mean < 1 - 1 / classes  # absent classes are left out
     assert "iou_hat" not in {measure.name for measure in measures}
+    assert overall(measures, "classes").value == classes
+
+
+def test_classes_of_a_group_are_the_same_in_every_resample(store):
+    confusion = np.zeros((6, CLASS_COUNT, CLASS_COUNT), np.int64)
+    confusion[:, 1, 1] = 10
+    confusion[0, 14, 14] = 5  # one photograph alone shows a hat, and is told it
+    store_of_six = SimpleNamespace(attributes={}, subjects=np.arange(6))
+    measures = parsing_measures(store_of_six, np.arange(6), confusion)
+    mean = overall(measures, "mean_iou")
+    assert (mean.value, mean.low, mean.high) == (1, 1, 1)  # not 0 for the hat where the photograph is not drawn
+    assert overall(measures, f"iou_{PARSING_CLASSES[14]}").low == 1
+    assert overall(measures, "classes").value == 2
 
 
 class BySkin(RecognitionNetwork):
@@ -96,11 +114,15 @@ class BySkin(RecognitionNetwork):
         return torch.cat([torch.cos(20 * middle), torch.sin(20 * middle)], 1)
 
 
-def test_recognition_by_skin(store):
+def test_recognition_by_skin(store, capsys):
     measures, rows = recognition_measures(store, BySkin())
     figures = {row.measure: row.value for row in rows}
     rank_1 = overall(measures, "rank_1")
     assert figures["identities"] >= 6 and rank_1.cases >= 8
+    assert figures["identities_asked"] == 500
+    assert f"among {figures['identities']:.0f} people, 500 were asked for" in capsys.readouterr().err
+    recognition_measures(store, BySkin(), identities=3)
+    assert not capsys.readouterr().err
     assert rank_1.value > 3 / figures["identities"] and figures["auc"] > 0.7
     with pytest.raises(InputError, match="two at least"):
         recognition_measures(store, BySkin(), identities=1)
@@ -160,10 +182,10 @@ def test_detector_in_whole_photographs(store, monkeypatch):
     assert overall(measures, "found_in_photographs").value == 1 and rows[0].value == 0
 
 
-def weights(folder, data_sha256="0" * 64):
+def weights(folder, data_sha256="0" * 64, **more):
     torch.manual_seed(0)
     card = {"name": "landmarks", "network": {"size": 32, "width": 8, "hidden": 16}}
-    card["data"] = {"ground_truth_sha256": data_sha256}
+    card |= {"data": {"ground_truth_sha256": data_sha256}, **more}
     path = folder / "landmarks.safetensors"
     save_weights(path, LandmarkNetwork(**card["network"]).state_dict(), card)
     return path
@@ -181,7 +203,9 @@ def test_run_prints_and_writes_every_row(toy_folder, tmp_path, capsys):
         else:
             written = json.loads(out.read_text())
         assert len(written) == len(rows) and float(written[0]["value"]) == pytest.approx(rows[0].value, rel=1e-5)
-        assert (tmp_path / f"table{suffix}.provenance.json").is_file() or list(tmp_path.glob("*provenance*"))
+        record = read_provenance(tmp_path / "table.csv")  # beside either, by its stem
+        assert record["stage"] == "evaluate.networks" and set(record["inputs"]) == {"landmarks_weights", "data"}
+        (tmp_path / "table.provenance.json").unlink()
 
 
 def test_run_refuses_what_it_was_trained_on_and_bad_names(toy_folder, store, tmp_path):
@@ -192,6 +216,21 @@ def test_run_refuses_what_it_was_trained_on_and_bad_names(toy_folder, store, tmp
         run([toy_folder], ["eyes"])
     with pytest.raises(InputError, match=r"\.csv or \.json"):
         run([toy_folder], ["landmarks"], out=tmp_path / "table.txt")
+
+
+def test_anyone_met_in_training_is_refused(toy_folder, tmp_path, capsys):
+    def measure(**card):
+        run([toy_folder], ["landmarks"], {"landmarks": weights(tmp_path, **card)}, limit=2)
+        return capsys.readouterr().err
+
+    others = {"people": {"0": [[8, 90]], "1": [[0, 7]]}}
+    assert "on whom" not in measure(data=others)
+    assert "its card does not say on whom it was trained" in measure()
+    assert "its card does not say" in measure(data=others, initial_weights_sha256="0" * 64)  # on whom those were
+    with pytest.raises(InputError, match=r"some of these people \(seed 0, subject 7\)"):
+        measure(data={"people": {"0": [[7, 90]]}})
+    with pytest.raises(InputError, match=r"some of these people \(seed 0, subject 2\)"):
+        measure(data=others, earlier_data=[others, {"people": {"0": [[100, 120], [2, 3]]}}])
 
 
 def test_undefined_figures_are_written_empty(tmp_path):

@@ -5,8 +5,9 @@ import torch
 
 from facerecon.errors import InputError
 from facerecon.networks.recognition import EMBEDDING, RecognitionNetwork, load_recognition
-from facerecon.networks.weights import read_card, save_weights
+from facerecon.networks.weights import carried_weights, read_card, save_weights
 from facerecon.training.tasks import carry
+from facerecon.training.tasks.photographs import photographs_card
 
 
 def test_carry_leaves_out_what_served_training_only(tmp_path):
@@ -51,3 +52,24 @@ def test_weights_of_no_commit_are_carried_only_on_demand(tmp_path, monkeypatch, 
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--allow-dirty"])
     carry.main()
     assert read_card(assets / "recognition.safetensors")["commit"] == ((provenance or {}).get("commit") or "unknown")
+
+
+def test_cards_of_an_earlier_version_are_completed(toy_folder, tmp_path, write_toy):
+    own = photographs_card([toy_folder])
+    old = {name: own[name] for name in ("photographs", "subjects", "ground_truth_sha256")}
+    trained = tmp_path / "model.safetensors"
+    card = {"name": "recognition", "network": {"width": 8}, "provenance": {"commit": "0" * 40}}
+    card |= {"data": old, "earlier_data": [{"photographs": 1}, old]}
+    save_weights(trained, RecognitionNetwork(width=8).state_dict(), card)
+    written = read_card(carry.carry_weights("recognition", trained, tmp_path / "assets", data=[toy_folder]))
+    assert written["data"] == own and written["earlier_data"] == [{"photographs": 1}, own]
+    with pytest.raises(InputError, match=r"model\.json: trained on other photographs"):
+        other = write_toy(tmp_path / "other", subjects=2, photos=1, seed=4)
+        carry.carry_weights("recognition", trained, tmp_path / "assets", data=[toy_folder, other])
+
+
+def test_the_reconstruction_system_is_carried_too(tmp_path):
+    path = carry.carry_weights("amplitude_phase", carried_weights("amplitude_phase"), tmp_path, allow_dirty=True)
+    carried, own = read_card(path), read_card(carried_weights("amplitude_phase"))
+    assert carried["face_model_sha256"] == own["face_model_sha256"] and carried["settings"] == own["settings"]
+    assert carried["weights_sha256"] == own["weights_sha256"]

@@ -4,10 +4,17 @@ import torch
 from torch.autograd import gradcheck
 
 from facerecon.networks.detector import LARGEST_FACE, REFERENCE_SIZE, SMALLEST_FACE, STRIDE, decode, suppress
-from facerecon.training.tasks.backgrounds import BACKGROUND_SIZE, make_background
+from facerecon.training.tasks import detector as detector_task
+from facerecon.training.tasks.backgrounds import (
+    BACKGROUND_SIZE,
+    MEASURING_PICTURES,
+    TRAINING_PICTURES,
+    VALIDATION_PICTURES,
+    make_background,
+)
 from facerecon.training.tasks.detector import DetectorTask, choose_threshold, focal_loss, judge, overlap_loss
 from facerecon.training.tasks.photographs import PhotographStore
-from facerecon.training.tasks.scenes import Scene, SceneComposer, detector_targets
+from facerecon.training.tasks.scenes import Scene, SceneComposer, detector_targets, filled_matte
 from facerecon.training.tasks.settings import DetectorSettings
 
 FEW = {"backgrounds": 4, "width": 4}
@@ -90,6 +97,45 @@ def test_backgrounds():
     assert all(picture.shape == (BACKGROUND_SIZE, BACKGROUND_SIZE, 3) for picture in pictures)
     assert all(picture.dtype == np.uint8 for picture in pictures)
     assert (make_background(np.random.default_rng(3)) == make_background(np.random.default_rng(3))).all()
+
+
+def test_training_validation_and_measuring_use_pictures_of_their_own(store, monkeypatch):
+    sets = [set(pictures) for pictures in (TRAINING_PICTURES, VALIDATION_PICTURES, MEASURING_PICTURES)]
+    assert not sets[0] & sets[1] and not sets[0] & sets[2] and not sets[1] & sets[2]
+    made = []
+
+    class Recorded(SceneComposer):
+        def __init__(self, store, settings, seed, pictures=TRAINING_PICTURES):
+            made.append((seed, pictures))
+            super().__init__(store, settings, seed, pictures)
+
+    monkeypatch.setattr(detector_task, "SceneComposer", Recorded)
+    DetectorTask(DetectorSettings(**FEW), store, seed=3, batch_size=2).validation_scenes()
+    (training_seed, training), (validation_seed, validation) = made
+    assert training_seed != validation_seed and (training, validation) == (TRAINING_PICTURES, VALIDATION_PICTURES)
+
+
+def test_what_is_held_before_a_face_is_pasted_with_it(store):
+    labels = store.labels(0).copy()
+    points = store.landmarks[0]
+    whole = filled_matte(labels, points)
+    assert (whole[labels > 0] == 255).all() and (whole[:5] == 0).all() and set(np.unique(whole)) == {0, 255}
+    left, top = np.round(points.min(0)).astype(int)
+    labels[top:, : left + 20] = 0  # a hand at the cheek, cut into the outline
+    labels[np.round(points[30, 1]).astype(int) :][:4, np.round(points[30, 0]).astype(int) :][:, :4] = 0  # and a hole
+    filled = filled_matte(labels, points)
+    assert (filled != whole).mean() < 0.01
+
+
+def test_a_stored_matte_says_what_is_pasted(store, monkeypatch):
+    settings = DetectorSettings(**FEW, whole_photo=0, no_person=0, more_people=0, faceless=0)
+    composer = SceneComposer(store, settings, 0)
+    without = composer.compose(np.random.default_rng(5), [0]).image
+    monkeypatch.setattr(store, "matte", lambda index: np.zeros((96, 96), np.uint8))
+    nobody = composer.compose(np.random.default_rng(5), [0]).image
+    monkeypatch.setattr(store, "matte", lambda index: filled_matte(store.labels(index), store.landmarks[index]))
+    assert (composer.compose(np.random.default_rng(5), [0]).image == without).all()
+    assert (nobody != without).any()
 
 
 def test_batches_and_loss(store):

@@ -119,4 +119,7 @@ def test_batches_mix_synthetic_and_own_photographs(toy_folder, store, sure, monk
     np.testing.assert_allclose(batch["weights"][4:], expected, rtol=1e-5)
     card = task.card()["unlabelled"]
     assert card["faces"] == 6 and len(card["teacher_sha256"]) == 64
+    for share in (0.0, 0.05, 0.95):  # of a batch of 8: none, or all
+        with pytest.raises(InputError, match="of a batch of 8"):
+            LandmarkTask(settings.model_copy(update={"unlabelled_share": share}), store, seed=0, batch_size=8)
     assert "unlabelled" not in LandmarkTask(LandmarkSettings(size=32, width=8, hidden=16), store, 0, 8).card()

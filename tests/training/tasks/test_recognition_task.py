@@ -1,4 +1,5 @@
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import torch
 from torch.autograd import gradcheck
 
 from facerecon.errors import InputError
+from facerecon.networks.weights import card_path
 from facerecon.training.tasks.crops import StandardCrops
 from facerecon.training.tasks.photographs import PhotographStore
 from facerecon.training.tasks.recognition import RecognitionTask, margin_loss, pair_loss
@@ -96,8 +98,11 @@ def test_the_card_names_the_content_of_the_trunk_it_starts_from(tmp_path, store,
     settings = task.settings.model_copy(update={"initial_trunk": str(trunk)})
     with pytest.raises(InputError, match=r"landmarks\.safetensors: no such weights file"):
         RecognitionTask(settings, store, 0, 6, toy_mean)
+    people = {"people": {"0": [[5, 9]]}}
+    card_path(trunk).write_text(json.dumps({"schema_version": 1, "data": people, "earlier_data": [{"photographs": 3}]}))
     for content in (b"one", b"two"):
         trunk.write_bytes(content)
         card = RecognitionTask(settings, store, 0, 6, toy_mean).card()
         assert card["initial_trunk_sha256"] == hashlib.sha256(content).hexdigest()
-    assert task.card()["initial_trunk_sha256"] is None
+        assert card["earlier_data"] == [people, {"photographs": 3}]  # whom the trunk has met
+    assert task.card()["initial_trunk_sha256"] is None and task.card()["earlier_data"] == []

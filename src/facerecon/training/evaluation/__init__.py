@@ -2,3 +2,6 @@
 
 NETWORKS = ("landmarks", "parsing", "recognition", "detector")
 """What can be measured, in the order it is printed."""
+
+IDENTITIES = 500
+"""People in the gallery of recognition, unless told otherwise."""

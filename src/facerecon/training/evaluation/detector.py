@@ -5,27 +5,28 @@ from numpy.typing import NDArray
 
 from facerecon.evaluate.groups import face_side_groups, groups_of
 from facerecon.evaluate.statistics import Figure, Measure, mean_measure
-from facerecon.networks.detector import DetectorNetwork, detect_faces, intersection_over_union
+from facerecon.networks.detector import FOUND_OVERLAP, DetectorNetwork, detect_faces, intersection_over_union
 from facerecon.networks.image_crops import points_box
 from facerecon.networks.landmarks import LandmarkNetwork
 from facerecon.preprocess.face import PROPOSAL_SCORE
 from facerecon.progress import track
-from facerecon.training.tasks.detector import judge_scenes
+from facerecon.training.tasks.backgrounds import MEASURING_PICTURES
+from facerecon.training.tasks.detector import FALSE_PER_SCENE, judge_scenes
 from facerecon.training.tasks.photographs import PhotographStore
 from facerecon.training.tasks.scenes import Scene, SceneComposer
 from facerecon.training.tasks.settings import DetectorSettings
 
-FALSE_PER_SCENE = (0.01, 0.1)
-"""Rates of false detections at which recall is told."""
+RATES = (FALSE_PER_SCENE, 0.1)
+"""False detections a scene at which recall is told."""
 _SEED = 20_000
 _LEAST_SCORE = 0.02
-_LEAST_OVERLAP = 0.5
 
 
 def measured_scenes(store: PhotographStore, indices: NDArray) -> list[Scene]:
-    """One composed scene a photograph, always the same ones, by the detector's default settings."""
+    """One composed scene a photograph, always the same ones, by the detector's default settings, before backgrounds
+    that neither training nor the choice of the score threshold has shown."""
     settings = DetectorSettings()
-    composer = SceneComposer(store, settings, _SEED)
+    composer = SceneComposer(store, settings, _SEED, MEASURING_PICTURES)
     rng = np.random.default_rng(_SEED)
     others = [rng.permutation(indices) for _ in range(settings.most_people - 1)]
     return [composer.compose(rng, chosen) for chosen in zip(indices, *others, strict=True)]
@@ -34,7 +35,7 @@ def measured_scenes(store: PhotographStore, indices: NDArray) -> list[Scene]:
 def scene_measures(
     store: PhotographStore, scenes: list[Scene], network: DetectorNetwork
 ) -> tuple[list[Measure], list[Figure]]:
-    """Recall in composed scenes at each rate of FALSE_PER_SCENE, and the scores at which these are reached."""
+    """Recall in composed scenes at each of RATES, and the scores at which these are reached."""
     judged = list(judge_scenes(network, scenes, _LEAST_SCORE))
     wrong = np.sort(np.concatenate([scores[overlaps == 0] for scores, overlaps, _ in judged]))[::-1]
     found = np.concatenate([found for *_, found in judged])
@@ -43,7 +44,7 @@ def scene_measures(
     groups = {"face_pixels": face_side_groups((boxes[:, 2:] - boxes[:, :2]).max(1))}
     groups |= groups_of({name: column[indices] for name, column in store.attributes.items()})
     measures, rows = [], []
-    for rate in FALSE_PER_SCENE:
+    for rate in RATES:
         allowed = int(rate * len(scenes))
         threshold = max(_LEAST_SCORE, float(wrong[allowed]) if len(wrong) > allowed else 0.0)
         name = f"recall_at_{rate:g}_false_a_scene"
@@ -72,7 +73,7 @@ def photograph_measures(
 
 def _overlapping(detections: list, truth: NDArray) -> list[float]:
     """Scores of the detections that overlap the true box."""
-    return [each.score for each in detections if intersection_over_union(each.box, truth[None])[0] >= _LEAST_OVERLAP]
+    return [each.score for each in detections if intersection_over_union(each.box, truth[None])[0] >= FOUND_OVERLAP]
 
 
 def _overall(name: str, cases: int, value: float) -> Figure:

@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from facerecon.evaluate.geometric.aflw2000 import normalised_mean_error
 from facerecon.evaluate.groups import groups_of
-from facerecon.evaluate.statistics import Figure, Measure, mean_measure
+from facerecon.evaluate.statistics import Figure, Measure, mean_measure, ratio_measure
 from facerecon.networks.image_crops import points_box
 from facerecon.networks.landmarks import LandmarkNetwork, predict_landmarks
 from facerecon.progress import track
@@ -45,16 +45,16 @@ def predict(store: PhotographStore, indices: NDArray, network: LandmarkNetwork) 
 
 
 def landmark_measures(store: PhotographStore, indices: NDArray, results: LandmarkResults) -> list[Measure]:
-    """NME, %, of all 68 points and of those that the photograph shows, a photograph."""
+    """NME, %, of all 68 points and of those that the photograph shows, each the mean over photographs; photographs that
+    show no point do not count in the latter."""
     attributes = {name: column[indices] for name, column in store.attributes.items()}
     groups, subjects = groups_of(attributes), store.subjects[indices]
     nme = 100 * normalised_mean_error(results.points, store.landmarks[indices])
     shown = store.landmarks_visible[indices]
-    sums = np.column_stack([np.where(shown, results.error, 0).sum(1), shown.sum(1)]).astype(np.float64)
-    visible = mean_measure("landmarks", "nme_visible_percent", np.zeros(len(indices)), subjects, groups)
+    own = np.where(shown, results.error, 0).sum(1) / np.maximum(shown.sum(1), 1)
     return [
         mean_measure("landmarks", "nme_percent", nme, subjects, groups),
-        Measure("landmarks", "nme_visible_percent", sums, visible.figure, subjects, groups),
+        ratio_measure("landmarks", "nme_visible_percent", own, shown.any(1), subjects, groups),
     ]
 
 

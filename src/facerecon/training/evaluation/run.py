@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -16,7 +17,8 @@ from facerecon.errors import InputError
 from facerecon.evaluate.statistics import Figure, Measure, figures_of
 from facerecon.networks.weights import read_card, weights_file
 from facerecon.provenance import provenance_record, write_beside
-from facerecon.training.evaluation import NETWORKS
+from facerecon.training.evaluation import IDENTITIES, NETWORKS
+from facerecon.training.tasks.people import shared_person, subject_ranges, training_data
 from facerecon.training.tasks.photographs import PhotographStore
 
 COLUMNS = tuple(field.name for field in fields(Figure))
@@ -29,14 +31,15 @@ def run(
     weights: Mapping[str, str | os.PathLike | None] | None = None,
     out: str | os.PathLike | None = None,
     limit: int = 1000,
-    identities: int = 500,
+    identities: int = IDENTITIES,
 ) -> list[Figure]:
     """Print the accuracy of `networks` on synthetic photographs and return the table's rows.
 
     data: folders of people that the networks have not seen. weights: files by network; None takes those carried.
     out: .csv (COLUMNS) or .json (a list of rows), with its provenance beside it. limit: most photographs, spread
     evenly; recognition takes all that its protocol asks for, up to `identities` people.
-    Raises InputError for photographs that a network was trained on, unknown names and bad files.
+    Raises InputError for photographs of people that a network, or one that it began from, was trained on, unknown names
+    and bad files.
     """
     unknown = sorted(set(networks) - set(NETWORKS))
     if unknown:
@@ -46,8 +49,7 @@ def run(
     files = {name: weights_file(name, (weights or {}).get(name)) for name in NETWORKS if _needed(name, networks)}
     store = PhotographStore([Path(folder) for folder in data])
     for file in files.values():
-        if (read_card(file).get("data") or {}).get("ground_truth_sha256") == store.sha256:
-            raise InputError(f"{file}: was trained on these photographs; synthesize others, of other subjects")
+        check_unseen(file, store)
     indices = np.unique(np.linspace(0, len(store) - 1, min(limit, len(store))).round().astype(int))
     rows: list[Figure] = []
     for name in NETWORKS:
@@ -61,6 +63,27 @@ def run(
         write_beside(out, provenance_record("evaluate.networks", settings, inputs={**inputs, "data": store.sha256}))
         write_table(out, rows)
     return rows
+
+
+def check_unseen(weights: Path, store: PhotographStore) -> None:
+    """Raises InputError if weights, or those that they began from, were trained on any of the people in `store`.
+
+    Where a card does not say who they were trained on, a line on stderr says so.
+    """
+    card = read_card(weights)
+    known = training_data(card)
+    for data in known:
+        if data.get("ground_truth_sha256") == store.sha256:
+            raise InputError(f"{weights}: was trained on these photographs; synthesize others, of other subjects")
+        met = shared_person(data.get("people") or {}, subject_ranges(store.people))
+        if met is not None:
+            raise InputError(
+                f"{weights}: was trained on some of these people (seed {met[0]}, subject {met[1]}); "
+                "measure on photographs of other subjects"
+            )
+    began = card.get("initial_trunk_sha256") or card.get("initial_weights_sha256")
+    if len(known) < (2 if began else 1) or any("people" not in data for data in known):
+        print(f"evaluate networks: {weights}: its card does not say on whom it was trained", file=sys.stderr)
 
 
 def print_table(rows: Sequence[Figure]) -> None:

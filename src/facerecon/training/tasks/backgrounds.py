@@ -1,10 +1,11 @@
 """Pictures without faces: what the detector must learn to leave alone.
 
-Half come from the photographs and textures inside scikit-image (none of them shows a person near by), in training and
-where the score threshold is chosen alike; half are drawn:
-noise of several spectra, gradients, stripes, shapes, writing, and blobs in skin's colours.
+Half come from the photographs and textures inside scikit-image (none of them shows a person near by): some for
+training, others for choosing the score threshold, others for measuring. Half are drawn: noise of several spectra,
+gradients, stripes, shapes, writing, and blobs in skin's colours.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 import cv2
@@ -14,22 +15,27 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 BACKGROUND_SIZE = 256
-COLOUR_PICTURES = ("chelsea", "coffee", "rocket", "hubble_deep_field", "immunohistochemistry", "retina", "logo")
-GRAY_PICTURES = ("brick", "grass", "gravel", "coins", "page", "text", "moon", "clock", "horse")
+TRAINING_PICTURES = (
+    "chelsea", "rocket", "hubble_deep_field", "immunohistochemistry", "logo", "brick", "grass", "page", "moon",
+)  # fmt: skip
+VALIDATION_PICTURES = ("coffee", "gravel", "text")
+MEASURING_PICTURES = ("retina", "clock", "horse")
 
 
-def make_background(rng: Generator) -> NDArray[np.uint8]:
-    """A random picture (BACKGROUND_SIZE, BACKGROUND_SIZE, 3) uint8 sRGB without a face."""
-    picture = _from_photograph(rng) if rng.random() < 0.5 else _drawn(rng)
+def make_background(rng: Generator, pictures: Sequence[str] = TRAINING_PICTURES) -> NDArray[np.uint8]:
+    """A random picture (BACKGROUND_SIZE, BACKGROUND_SIZE, 3) uint8 sRGB without a face.
+
+    pictures: names of scikit-image's that half of them are parts of.
+    """
+    picture = _from_photograph(rng, pictures) if rng.random() < 0.5 else _drawn(rng)
     if rng.random() < 0.25:
-        other = _from_photograph(rng) if rng.random() < 0.5 else _drawn(rng)
+        other = _from_photograph(rng, pictures) if rng.random() < 0.5 else _drawn(rng)
         picture = _joined(rng, picture, other)
     return picture
 
 
-def _from_photograph(rng: Generator) -> NDArray[np.uint8]:
-    photographs = _photographs()
-    picture = photographs[rng.integers(len(photographs))]
+def _from_photograph(rng: Generator, pictures: Sequence[str]) -> NDArray[np.uint8]:
+    picture = _photograph(pictures[rng.integers(len(pictures))])
     height, width = picture.shape[:2]
     shorter = min(height, width)
     side = int(shorter * rng.uniform(0.35, 1.0))
@@ -42,13 +48,8 @@ def _from_photograph(rng: Generator) -> NDArray[np.uint8]:
 
 
 @cache
-def _photographs() -> list[NDArray[np.uint8]]:
-    pictures = [getattr(skimage.data, name)() for name in (*COLOUR_PICTURES, *GRAY_PICTURES)]
-    return [_as_rgb(picture) for picture in pictures]
-
-
-def _as_rgb(picture: NDArray) -> NDArray[np.uint8]:
-    picture = np.asarray(picture)
+def _photograph(name: str) -> NDArray[np.uint8]:
+    picture = np.asarray(getattr(skimage.data, name)())
     picture = picture.astype(np.uint8) * 255 if picture.dtype == bool else picture
     picture = np.repeat(picture[..., None], 3, 2) if picture.ndim == 2 else picture[..., :3]
     return np.ascontiguousarray(picture)

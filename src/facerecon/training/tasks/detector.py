@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from facerecon.networks.convolutions import channels_first, to_tensor
 from facerecon.networks.detector import (
+    FOUND_OVERLAP,
     REFERENCE_SIZE,
     STRIDE,
     DetectorNetwork,
@@ -20,14 +21,17 @@ from facerecon.networks.detector import (
     suppress,
 )
 from facerecon.training.tasks.augment import batch_generator
+from facerecon.training.tasks.backgrounds import VALIDATION_PICTURES
 from facerecon.training.tasks.photographs import PhotographStore, ShuffledIndices
 from facerecon.training.tasks.scenes import Scene, SceneComposer, detector_targets
 from facerecon.training.tasks.settings import DetectorSettings
 
-_LEAST_OVERLAP = 0.5  # intersection over union from which a detection counts as right
-_FALSE_PER_SCENE = 0.01  # false detections a scene that the chosen score threshold allows
+FALSE_PER_SCENE = 0.01
+"""False detections a scene that the chosen score threshold allows."""
 _LOWEST_THRESHOLD = 0.05
 _VALIDATION_STREAM = 2**31  # step number whose generator draws the validation scenes
+_VALIDATION_SEED = 10_000  # added to the training's own, for backgrounds that no batch has shown
+_VALIDATION_BACKGROUNDS = 200
 _VALIDATION_BATCH = 32
 
 
@@ -121,10 +125,13 @@ class DetectorTask:
         return choose_threshold(np.concatenate(scores), np.concatenate(overlaps), faces, len(scenes))
 
     def validation_scenes(self) -> list[Scene]:
-        """One scene a validation photograph, always the same ones."""
+        """One scene a validation photograph, always the same ones: unseen people before unseen backgrounds."""
+        few = min(self.settings.backgrounds, _VALIDATION_BACKGROUNDS)
+        settings = self.settings.model_copy(update={"backgrounds": few})
+        composer = SceneComposer(self.store, settings, self.seed + _VALIDATION_SEED, VALIDATION_PICTURES)
         rng = batch_generator(self.seed, _VALIDATION_STREAM)
-        others = [rng.permutation(self._validation) for _ in range(self.settings.most_people - 1)]
-        return [self._composer.compose(rng, chosen) for chosen in zip(self._validation, *others, strict=True)]
+        others = [rng.permutation(self._validation) for _ in range(settings.most_people - 1)]
+        return [composer.compose(rng, chosen) for chosen in zip(self._validation, *others, strict=True)]
 
     def _network_arguments(self) -> dict[str, int]:
         return {"width": self.settings.width}
@@ -136,7 +143,7 @@ def choose_threshold(scores: NDArray, overlaps: NDArray, faces: int, scenes: int
     scores, overlaps: (N,) score and intersection over union with the face found; 0 for a false detection.
     """
     false_scores = np.sort(scores[overlaps == 0])[::-1]
-    allowed = int(_FALSE_PER_SCENE * scenes)
+    allowed = int(FALSE_PER_SCENE * scenes)
     threshold = max(_LOWEST_THRESHOLD, float(false_scores[allowed]) + 1e-4 if len(false_scores) > allowed else 0.0)
     right = (scores >= threshold) & (overlaps > 0)
     return {
@@ -170,7 +177,7 @@ def judge(scene: Scene, boxes: NDArray, scores: NDArray) -> tuple[NDArray, NDArr
     for detection in suppress(boxes, scores):
         overlap = intersection_over_union(detection.box, scene.boxes) * (found == 0)
         best = int(overlap.argmax()) if len(overlap) else -1
-        if best >= 0 and overlap[best] >= _LEAST_OVERLAP:
+        if best >= 0 and overlap[best] >= FOUND_OVERLAP:
             found[best] = detection.score
             kept_scores.append(detection.score)
             overlaps.append(overlap[best])

@@ -17,8 +17,9 @@ from facerecon.networks.convolutions import channels_first, to_tensor
 from facerecon.networks.detector import load_detector
 from facerecon.networks.image_crops import apply_matrix, crop_matrix, points_box, square_of_box, warp
 from facerecon.networks.landmarks import CROP_MARGIN, MIRRORED_LANDMARKS, LandmarkNetwork, load_landmark_network
-from facerecon.networks.weights import weights_file
+from facerecon.networks.weights import read_card, weights_file
 from facerecon.training.tasks.augment import BORDERS, batch_generator, change_values, random_crop_matrix
+from facerecon.training.tasks.people import training_data
 from facerecon.training.tasks.photographs import PhotographStore, ShuffledIndices
 from facerecon.training.tasks.pseudo_labels import PseudoLabels, label_photographs
 from facerecon.training.tasks.settings import LandmarkSettings
@@ -66,9 +67,14 @@ class LandmarkTask:
         self._teacher_sha256: dict[str, str] = {}
         self._own = 0  # photographs of a batch that are the user's own
         if settings.unlabelled:
+            self._own = round(settings.unlabelled_share * batch_size)
+            if not 0 < self._own < batch_size:
+                raise InputError(
+                    f"unlabelled_share {settings.unlabelled_share:g} is {self._own} of a batch of {batch_size}; choose "
+                    "one that leaves unlabelled and synthetic photographs at least one each, or no `unlabelled`"
+                )
             self._unlabelled = self._mark_unlabelled()
             self._unlabelled_order = ShuffledIndices(np.arange(len(self._unlabelled)), seed)
-            self._own = round(settings.unlabelled_share * batch_size)
 
     def build_model(self) -> LandmarkNetwork:
         """Raises InputError if the initial weights are missing or of another network."""
@@ -96,7 +102,7 @@ class LandmarkTask:
         indices = self._order.take(step * synthetic, synthetic)
         crops = [self._augmented(rng, self.store.image(index), self.store.landmarks[index]) for index in indices]
         weights = [np.where(self.store.landmarks_visible[indices], 1, self.settings.hidden_weight)]
-        if self._unlabelled is not None and self._own:
+        if self._unlabelled is not None:
             numbers = self._unlabelled_order.take(step * self._own, self._own)
             own = self._unlabelled
             crops += [self._augmented(rng, own.image(number), own.landmarks[number]) for number in numbers]
@@ -165,6 +171,7 @@ class LandmarkTask:
         card: dict[str, Any] = {}
         if self._initial is not None:
             card["initial_weights_sha256"] = sha256_file(self._initial)
+            card["earlier_data"] = training_data(read_card(self._initial))
         if self._unlabelled is not None:
             found = {"faces": len(self._unlabelled), "sha256": self._unlabelled.sha256}
             card["unlabelled"] = found | self._teacher_sha256

@@ -22,10 +22,11 @@ from facerecon.networks import CARRIED
 from facerecon.networks.convolutions import channels_first
 from facerecon.networks.landmarks import load_landmark_network
 from facerecon.networks.recognition import EMBEDDING, INPUT_SIZE, REGION, RecognitionNetwork
-from facerecon.networks.weights import weights_file
+from facerecon.networks.weights import read_card, weights_file
 from facerecon.training.tasks.augment import BORDERS, batch_generator, change_values
 from facerecon.training.tasks.crops import StandardCrops
 from facerecon.training.tasks.identification import embed_photographs, gallery_and_probes, identify, verification
+from facerecon.training.tasks.people import training_data
 from facerecon.training.tasks.photographs import TRAIT_COUNT, PhotographStore, ShuffledIndices
 from facerecon.training.tasks.settings import RecognitionSettings
 
@@ -113,7 +114,8 @@ class RecognitionTask:
         self._order = ShuffledIndices(np.arange(len(self._subjects)), seed)
         self._any_order = ShuffledIndices(training, seed)
         trunk = settings.initial_trunk
-        self._trunk_sha256 = sha256_file(weights_file("landmarks", trunk)) if trunk else None
+        self._trunk = weights_file("landmarks", trunk) if trunk else None
+        self._trunk_sha256 = sha256_file(self._trunk) if self._trunk else None
 
     def build_model(self) -> SubjectClassifier:
         """Raises InputError if the landmark network that gives the trunk is missing or of another width."""
@@ -128,6 +130,7 @@ class RecognitionTask:
             "settings": self.settings.model_dump(mode="json"),
             "data": self.store.card(),
             "initial_trunk_sha256": self._trunk_sha256,
+            "earlier_data": training_data(read_card(self._trunk)) if self._trunk else [],
             "face_model_sha256": self.store.face_model_sha256,
         }
 

@@ -13,7 +13,7 @@ from facerecon.data.parsing_labels import FACE_CLASSES
 from facerecon.networks.detector import LARGEST_FACE, REFERENCE_SIZE, SMALLEST_FACE, STRIDE
 from facerecon.networks.image_crops import apply_matrix, crop_matrix, points_box, warp
 from facerecon.training.tasks.augment import BORDERS, change_values
-from facerecon.training.tasks.backgrounds import BACKGROUND_SIZE, make_background
+from facerecon.training.tasks.backgrounds import BACKGROUND_SIZE, TRAINING_PICTURES, make_background
 from facerecon.training.tasks.photographs import PhotographStore
 from facerecon.training.tasks.settings import DetectorSettings
 
@@ -54,12 +54,21 @@ class Scene:
 
 
 class SceneComposer:
-    """Composes scenes from photographs of a store; the backgrounds are made once."""
+    """Composes scenes from photographs of a store; the backgrounds are made once.
 
-    def __init__(self, store: PhotographStore, settings: DetectorSettings, seed: int):
+    pictures: names of the pictures in scikit-image that half of the backgrounds come from (`make_background`).
+    """
+
+    def __init__(
+        self,
+        store: PhotographStore,
+        settings: DetectorSettings,
+        seed: int,
+        pictures: Sequence[str] = TRAINING_PICTURES,
+    ):
         self._store, self._settings = store, settings
         rng = np.random.default_rng([seed, 2])
-        self._backgrounds = [make_background(rng) for _ in range(settings.backgrounds)]
+        self._backgrounds = [make_background(rng, pictures) for _ in range(settings.backgrounds)]
 
     def compose(self, rng: Generator, indices: Sequence[int]) -> Scene:
         """A random scene that shows at most the people of the photographs `indices`, the first of them if anyone."""
@@ -98,9 +107,9 @@ class SceneComposer:
         decoy = rng.random() < self._settings.faceless
         if decoy:
             photo = _scramble(rng, photo, np.isin(labels, FACE_CLASSES))
-        size = self._settings.size
-        matte = warp((labels > 0).astype(np.uint8) * 255, matrix, size, cv2.BORDER_CONSTANT)
-        matte = cv2.GaussianBlur(matte, (0, 0), 0.7)
+        size, matte = self._settings.size, self._store.matte(index)
+        matte = filled_matte(labels, self._store.landmarks[index]) if matte is None else matte
+        matte = cv2.GaussianBlur(warp(matte, matrix, size, cv2.BORDER_CONSTANT), (0, 0), 0.7)
         people[:] = [_behind(person, matte) for person in people]
         people.append(Person(box, Role.DECOY if decoy else Role.FACE, index))
         alpha = matte[..., None].astype(np.float32) / 255
@@ -127,6 +136,19 @@ class SceneComposer:
             matrix[0] = -matrix[0]
             matrix[0, 2] += size
         return matrix, points_box(apply_matrix(matrix, landmarks.astype(np.float64)))
+
+
+def filled_matte(labels: NDArray[np.uint8], landmarks: NDArray) -> NDArray[np.uint8]:
+    """Where a person is (H, W), 0 or 255, by parsing classes (H, W) and landmarks (68, 2) pixels alone.
+
+    What is held before a face has the class of the background: holes and the landmarks' hull belong to the person.
+    """
+    person = np.where(labels > 0, np.uint8(255), np.uint8(0))
+    hull = cv2.convexHull(np.round(landmarks).astype(np.int32))
+    cv2.fillConvexPoly(person, hull, 255)
+    outlines, _ = cv2.findContours(person, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(person, outlines, -1, 255, cv2.FILLED)
+    return person
 
 
 def detector_targets(scene: Scene, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:

@@ -4,6 +4,7 @@ Each network's own settings (section `task` of its settings file) and, in `TRAIN
 `training`) under which the carried weights were trained.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+FractionBelowOne = Annotated[float, Field(ge=0, lt=1)]
 SizeMultipleOf16 = Annotated[int, Field(ge=32, le=512, multiple_of=16)]
 SizeMultipleOf32 = Annotated[int, Field(ge=64, le=512, multiple_of=32)]
 Width = Annotated[int, Field(ge=4, le=256, multiple_of=2)]
@@ -69,7 +71,9 @@ class LandmarkSettings(TaskSettings):
     unlabelled: list[str] = Field(
         [], description="folders of your photographs to learn from as well, by what `teacher` finds in them"
     )
-    unlabelled_share: Fraction = Field(0.25, description="share of a batch that comes from `unlabelled`, if given")
+    unlabelled_share: FractionBelowOne = Field(
+        0.25, description="share of a batch that comes from `unlabelled`, if given"
+    )
     unlabelled_error: Positive = Field(
         0.04, description="largest error that the teacher may expect of a face's points, of the box's longer side"
     )
@@ -157,3 +161,15 @@ TRAINING: dict[str, dict[str, Any]] = {
     "recognition": {**_COMMON, "steps": 3400, "batch_size": 96, "learning_rate": 1.5e-3, "warmup_steps": 150,
                     "weight_decay": 0.05},
 }  # fmt: skip
+
+
+def training_defaults(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the loop that `given` leaves out of a training of `name`: those of TRAINING, none for another name.
+
+    A training that is told fewer steps, but no warm-up, warms up for a tenth of them at most.
+    """
+    defaults = dict(TRAINING.get(name, {}))
+    steps = given.get("steps")
+    if defaults and isinstance(steps, int):
+        defaults["warmup_steps"] = min(defaults["warmup_steps"], steps // 10)
+    return {setting: value for setting, value in defaults.items() if setting not in given}
