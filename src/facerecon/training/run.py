@@ -49,13 +49,16 @@ def run_training(
     overrides: training settings that take precedence, such as steps or seed; None leaves the setting.
     Raises InputError for unknown names and keys, values out of range, missing data, and a diverging run.
     """
-    # Imported here: a change of the auxiliary networks' settings is no change of a system's training.
-    from facerecon.training.tasks.settings import training_defaults
-
     sections = read_settings(settings)
     given = {**sections["training"], **{key: value for key, value in overrides.items() if value is not None}}
+    defaults: dict[str, Any] = {}
+    if name in AUXILIARY_NETWORKS:
+        # Imported here: a change of the auxiliary networks' settings is no change of a system's training.
+        from facerecon.training.tasks.settings import training_defaults
+
+        defaults = training_defaults(name, given)
     try:
-        training = TrainingSettings(**{**training_defaults(name, given), **given})
+        training = TrainingSettings(**{**defaults, **given})
     except ValidationError as error:
         raise InputError(f"training settings of {name}: {describe_validation_error(error)}") from None
     check_file_target(Path(out) / "model.safetensors")
