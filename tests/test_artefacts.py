@@ -21,6 +21,7 @@ from facerecon.artefacts import (
     check_folder_target,
     check_kept,
     is_own_folder,
+    read_bytes,
 )
 from facerecon.errors import InputError
 from facerecon.provenance import provenance_record, write_folder
@@ -237,3 +238,12 @@ def test_no_room_is_one_line_that_names_the_target(tmp_path: Path) -> None:
     ]
     assert all("cannot be written (File too large); make room" in line for line in lines)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bytes_of_no_use_end_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "blank.txt").write_bytes(b" \n\t")
+    (tmp_path / "full.txt").write_bytes(b" x ")
+    assert read_bytes(tmp_path / "full.txt") == b" x "
+    for name, says in (("blank.txt", "is empty; draw it"), ("nowhere", "no such file"), (".", "is a folder")):
+        with pytest.raises(InputError, match=says):
+            read_bytes(tmp_path / name, "draw it")

@@ -42,7 +42,9 @@ class Section(BaseModel):
 class PhotographSettings(Section):
     """Synthetic photographs of one purpose, rendered in folders that can be made independently."""
 
-    first_subject: Annotated[int, Field(ge=0)] = Field(0, description="number of the first identity")
+    first_subject: Annotated[int, Field(ge=0)] = Field(
+        500_000, description="number of the first identity; the carried networks learned from lower ones"
+    )
     subjects: Positive = Field(150, description="identities")
     photos_per_subject: Annotated[int, Field(ge=1, le=100)] = Field(4, description="photographs of each identity")
     subjects_per_folder: Positive = Field(25, description="identities rendered by one job into one folder")

@@ -26,7 +26,7 @@ def test_another_renderer_reruns_training_and_what_follows(finished) -> None:
 
 def test_code_of_a_loss_reruns_training_from_its_start_and_what_follows(finished) -> None:
     def work(said: str) -> str:
-        return re.search(r"--out (results/training/amplitude_phase/work/\w+)", said)[1]
+        return re.search(r"--out (results/training/amplitude_phase/runs/\w+)", said)[1]
 
     before = finished.snakemake("--dry-run", "--forcerun", "train_system").stdout
     with finished.edited("src/facerecon/losses/frequency.py", "\ndef ", "\nUNUSED = 1\n\n\ndef "):

@@ -55,7 +55,7 @@ def face_model_option(wildcards):
 def work_folder(kind, name):
     """Where a training keeps its checkpoints: of this code, so that a run never goes on from, or takes for its own, what
     other code has left. The trainer itself tells settings and data apart."""
-    return f"results/{kind}/{name}/work/{stage_fingerprint(f'training.{name}')}"
+    return f"results/{kind}/{name}/runs/{stage_fingerprint(f'training.{name}')}"
 
 
 def repeated(option, values):

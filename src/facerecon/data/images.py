@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from facerecon.artefacts import atomic_file
+from facerecon.artefacts import atomic_file, read_bytes
 from facerecon.errors import InputError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
@@ -42,23 +42,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     Raises InputError, one line naming the file, for a missing path, a folder, an empty, truncated or unreadable file, a
     side under 16 pixels, or more than 200 million pixels.
     """
-    return decode_image(read_bytes(path), str(path))
-
-
-def read_bytes(path: str | os.PathLike) -> bytes:
-    """Contents of an image file; InputError if it is missing, a folder, unreadable or empty."""
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; give image files")
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    if not data:
-        raise InputError(f"{path}: the file is empty; give a JPEG or PNG image")
-    return data
+    return decode_image(read_bytes(path, "give a JPEG or PNG image"), str(path))
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from facerecon.artefacts import atomic_file
+from facerecon.artefacts import atomic_file, read_bytes
 from facerecon.errors import InputError
-from facerecon.geometry.triangle_mesh import TriangleMesh, checked_mesh, polygons_to_triangles, read_bytes
+from facerecon.geometry.triangle_mesh import TriangleMesh, checked_mesh, polygons_to_triangles
 
 
 def read_obj(path: str | os.PathLike) -> TriangleMesh:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from facerecon.artefacts import atomic_file
+from facerecon.artefacts import atomic_file, read_bytes
 from facerecon.errors import InputError
-from facerecon.geometry.triangle_mesh import TriangleMesh, checked_mesh, polygons_to_triangles, read_bytes
+from facerecon.geometry.triangle_mesh import TriangleMesh, checked_mesh, polygons_to_triangles
 
 _TYPES = {
     **{"char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2"},

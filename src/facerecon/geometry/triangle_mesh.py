@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,19 +43,6 @@ def checked_mesh(path: str | os.PathLike, mesh: TriangleMesh) -> TriangleMesh:
     if mesh.uv is not None and mesh.uv_triangles is not None:
         _check_indices(path, "texture coordinate", mesh.uv_triangles, len(mesh.uv))
     return mesh
-
-
-def read_bytes(path: str | os.PathLike) -> bytes:
-    """A mesh file's bytes; InputError if it is missing, empty, a folder or unreadable."""
-    try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    if not data.strip():
-        raise InputError(f"{path}: the file is empty; write it again")
-    return data
 
 
 def _check_indices(path: str | os.PathLike, what: str, indices: NDArray, count: int) -> None:

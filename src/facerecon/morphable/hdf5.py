@@ -11,6 +11,8 @@ import numpy as np
 from facerecon.errors import InputError
 
 LARGEST_STEP = 32767
+HEAD_FRAME = "y up, z out of the face, +x the subject's left; origin: mean of the mean face's 68 landmarks"
+"""Attribute `frame` of the model files."""
 OWN_KINDS = frozenset({"face_model", "linear_face_model", "head_generator", "open_face_parts", "body"})
 """Kinds of the model files that this package writes, and may replace."""
 

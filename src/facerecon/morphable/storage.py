@@ -18,7 +18,8 @@ from facerecon.errors import InputError
 from facerecon.geometry.ply_files import write_ply
 from facerecon.morphable.control_mesh import control_topology
 from facerecon.morphable.face_model import FaceModel
-from facerecon.morphable.hdf5 import dequantise, open_kind, quantise, read_kind, write_array
+from facerecon.morphable.hdf5 import HEAD_FRAME, dequantise, open_kind, quantise, read_kind, write_array
+from facerecon.morphable.head_data import mirror_image
 from facerecon.morphable.linear import CoarseModel, LinearFaceModel
 from facerecon.morphable.model_files import CONVERTED_KIND, describe_converted_model, read_converted_model
 from facerecon.morphable.published import PublishedFaceModel
@@ -78,9 +79,10 @@ def load_open_model(path: str | os.PathLike | None = None, level: int = 1) -> Li
     stored = read_face_model(path)
     meshes = subdivide(len(stored.mean), stored.quads, stored.mirror, max(STORED_LEVELS))
     operator = meshes[level].operator
-    shape = tuple(
+    mean, identity, expression = (
         _expand(operator, array) for array in (stored.mean, stored.bases["identity"], stored.bases["expression"])
     )
+    mean = (mean + mirror_image(mean, meshes[level].mirror)) / 2  # subdivision's sums round to unlike halves
     landmark_operator = _landmark_operator(stored.topologies[2], meshes[2])
     albedo = (stored.albedo_mean, stored.bases["albedo"])
     if level == 0:  # a level's vertices lead those of the next
@@ -108,7 +110,7 @@ def load_open_model(path: str | os.PathLike | None = None, level: int = 1) -> Li
         level=level,
         sha256=face_model_sha256(path),
         coarse=coarse,
-        shape=shape,
+        shape=(mean, identity, expression),
         albedo=albedo,
         signs=tuple(stored.signs[name] for name in BASES),
     )
@@ -186,7 +188,7 @@ def save_face_model(stored: StoredModel, path: str | os.PathLike) -> None:
             schema_version=SCHEMA_VERSION,
             name=stored.name,
             units="mm; albedo linear RGB",
-            frame="y up, z out of the face, +x the subject's left; origin: mean of the mean face's 68 landmarks",
+            frame=HEAD_FRAME,
         )
         write_array(file, "coarse/mean", stored.mean.astype(np.float32))
         write_array(file, "coarse/quads", stored.quads.astype(np.int32))

@@ -17,12 +17,12 @@ import pickle
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sparse
 
+from facerecon.artefacts import read_bytes
 from facerecon.errors import InputError
 from facerecon.morphable.formats.pickle_opcodes import check_opcodes
 
@@ -47,13 +47,7 @@ STORAGES = {
 
 def read_pickle(path: str | os.PathLike) -> Any:
     """What the pickle file at `path` holds. Raises InputError if it is missing, damaged, or names anything else."""
-    try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    return load_pickle(data, path)
+    return load_pickle(read_bytes(path, "download it again"), path)
 
 
 def load_pickle(data: bytes, path: str | os.PathLike) -> Any:
