@@ -69,7 +69,7 @@ def test_recipes_open_with_their_reason_and_only_override(recipe: Path) -> None:
         ({"datasets": {"synthetic": {"adapter": "folder", "folders": ["x"]}}}, "the run's own"),
         ({"datasets": {"a/b": {"adapter": "folder", "folders": ["x"]}}}, "datasets.a/b"),
         ({"evaluation": {"systems": ["oracle", "oracle"]}}, "names a system twice"),
-        ({"photographs": {"networks": {"first_subject": 149}}}, "overlap"),
+        ({"photographs": {"networks": {"first_subject": 500_149}}}, "overlap"),
     ],
 )
 def test_wrong_configurations_give_one_line(config: dict, said: str) -> None:

@@ -182,7 +182,7 @@ def test_unreadable_paths(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_mesh(tmp_path / "none.obj")
     (tmp_path / "folder.ply").mkdir()
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder"):
         read_mesh(tmp_path / "folder.ply")
     with pytest.raises(InputError, match="not a mesh file"):
         read_mesh(tmp_path / "face.stl")
