@@ -136,19 +136,19 @@ def is_own_folder(folder: Path) -> bool:
     return isinstance(record, dict) and record.keys() >= _RECORD_KEYS
 
 
-def read_bytes(path: str | os.PathLike, remedy: str = "write it again") -> bytes:
-    """A file's bytes. InputError, one line, if it is missing, a folder, unreadable, or blank: that with `remedy`."""
+def read_bytes(path: str | os.PathLike, remedy: str | None = None) -> bytes:
+    """A file's bytes. InputError, one line, if it is missing, a folder, unreadable or blank; `remedy`: what helps."""
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder, where a file is needed")
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such file{f'; {remedy}' if remedy else ''}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if not data or data.isspace():
-        raise InputError(f"{path}: the file is empty; {remedy}")
+        raise InputError(f"{path}: the file is empty; {remedy or 'write it again'}")
     return data
 
 

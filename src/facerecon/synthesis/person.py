@@ -20,9 +20,15 @@ from facerecon.synthesis.skin_detail import SkinDetail, paint_skin, sample_skin_
 
 @dataclass(frozen=True)
 class Person:
-    """neutral: (C, 3) coarse head without expression, mm. displacement: (V, 3) fine offsets of the photographed
-    surface, or None. colours: (V, 3) linear skin, eye and mouth colours. triangle_class: (F,) parsing classes with this
-    person's brows and painted hair. gloss: (V,) strength of the skin's highlight."""
+    """What a person's photographs share. Colours are linear, in [0, 1].
+
+    identity: of the head and its skull, sex and age. neutral: (C, 3) coarse head without expression, mm. displacement:
+    (V, 3) fine offsets of the photographed surface, mm, or None. colours: (V, 3) of skin, eyes and mouth.
+    triangle_class: (F,) parsing classes with this person's brows and painted hair. gloss: (V,) strength of the skin's
+    highlight, 1 usual. skin_colour: (3,) median of the face's. melanin: of the skin, as in `SkinParameters`. hair,
+    facial_hair, eyes: how these look. bust: (Cb, 3) coarse neck and shoulders, mm. neck_colour: (3,) where the head
+    ends. detail: fine relief and spots of the skin.
+    """
 
     identity: HeadIdentity
     neutral: NDArray[np.float32]

@@ -56,12 +56,17 @@ VERTEX_UNIT = 0.01  # mm a count of the int16 face vertices
 
 @dataclass(frozen=True)
 class Photograph:
-    """image: (S, S, 3) uint8 RGB. labels: (S, S) uint8. matte: (S, S) uint8 share of each pixel before the background,
-    255 all of it. landmarks: (68, 2) px. visible: (68,). face_vertices: (Vc, 3)
-    coarse face mesh with expression, head frame, mm. Both are exact for a person without displacement; the displacement
-    of the benchmark's people moves the surface that is photographed, but neither landmarks nor mesh. occlusion: share
-    of the landmarks in the picture that hair, clothes, hats, dark glasses or occluders hide. dark_glasses: sunglasses
-    are worn. exposure: what radiance is multiplied by before the tone curve."""
+    """A photograph and what is known of it.
+
+    image: (S, S, 3) uint8 sRGB. labels: (S, S) uint8 parsing classes. matte: (S, S) uint8 share of each pixel before
+    the background, 255 all of it. landmarks: (68, 2) px. visible: (68,) the landmarks that nothing hides. camera: that
+    took it. face_vertices: (Vc, 3) coarse face mesh with expression, head frame, mm. occlusion: share of the landmarks
+    in the picture that hair, clothes, hats, dark glasses or occluders hide. dark_glasses: sunglasses are worn.
+    exposure: what radiance is multiplied by before the tone curve.
+
+    Landmarks and mesh are exact for a person without displacement; the displacement of the benchmark's people moves the
+    surface that is photographed, but neither landmarks nor mesh.
+    """
 
     image: NDArray[np.uint8]
     labels: NDArray[np.uint8]

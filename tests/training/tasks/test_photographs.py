@@ -73,7 +73,7 @@ def test_mattes_are_read_where_a_shard_has_them(toy_folder, tmp_path, write_toy)
     store = PhotographStore([toy_folder, second])
     assert store.matte(0) is None and (store.matte(len(store) - 1) == 1).all()
     (second / "mattes" / "0000000_00.png").unlink()
-    with pytest.raises(InputError, match=r"mattes.0000000_00\.png: missing"):
+    with pytest.raises(InputError, match=r"mattes.0000000_00\.png: no such file; make the photographs again"):
         PhotographStore([second])
 
 
@@ -104,7 +104,7 @@ def test_refuses_missing_data(tmp_path, toy_folder, write_toy):
     copy = tmp_path / "copy"
     shutil.copytree(toy_folder, copy)
     (copy / "images" / "0000003_01.jpg").unlink()
-    with pytest.raises(InputError, match=r"0000003_01\.jpg: missing"):
+    with pytest.raises(InputError, match=r"0000003_01\.jpg: no such file; make the photographs again"):
         PhotographStore([copy])
     single = write_toy(tmp_path / "single", subjects=1)
     with pytest.raises(InputError, match="too few"):

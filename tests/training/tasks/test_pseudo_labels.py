@@ -98,7 +98,8 @@ def test_missing_folders_are_named_and_damaged_pictures_passed_over(tmp_path, to
     sure[0] = np.zeros(68)
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     cv2.imwrite(str(tmp_path / "face.png"), store.image(0)[..., ::-1])
-    assert len(label_photographs([tmp_path], None, None, LARGEST)) == 1
+    found = label_photographs([tmp_path], None, None, LARGEST)
+    assert len(found) == 1 and found.looked_at == 2 and found.damaged == (tmp_path / "broken.jpg",)
 
 
 def test_batches_mix_synthetic_and_own_photographs(toy_folder, store, sure, monkeypatch, tmp_path):

@@ -165,6 +165,11 @@ class LandmarkTask:
             settings.unlabelled_error,
         )
         print(f"train landmarks: {len(labels)} faces of {labels.looked_at} photographs without labels", file=sys.stderr)
+        if labels.damaged:
+            print(
+                f"train landmarks: {len(labels.damaged)} of them cannot be read, the first {labels.damaged[0]}",
+                file=sys.stderr,
+            )
         return labels
 
     def _optional_card(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from facerecon.artefacts import sha256_file
+from facerecon.artefacts import read_bytes, sha256_file
 from facerecon.data.images import decode_image, decode_labels
 from facerecon.errors import InputError
 from facerecon.provenance import read_provenance
@@ -19,6 +19,7 @@ from facerecon.training.tasks.people import subject_ranges
 
 TRAIT_COUNT = 43
 """Traits of a person that `person_traits` gives."""
+_REMEDY = "make the photographs again"
 _LARGEST_ATTRIBUTE = 32  # values a photograph; columns with more (meshes, landmarks) are no attributes
 _LARGEST_TRAIT = 3.0  # standard deviations: children and odd heads lie far out and would rule a squared error
 
@@ -54,10 +55,12 @@ class PhotographStore:
         self.face_model_sha256 = shards[0].face_model_sha256
         self._size = [shard.size for shard in shards for _ in shard.paths]
         self._paths = paths
-        self._images = [_read(path) for path in paths]
-        self._labels = [_read(_beside(path, "labels")) for path in paths]
+        self._images = [read_bytes(path, _REMEDY) for path in paths]
+        self._labels = [read_bytes(_beside(path, "labels"), _REMEDY) for path in paths]
         with_mattes = {shard.folder for shard in shards if (shard.folder / "mattes").is_dir()}
-        self._mattes = [_read(_beside(path, "mattes")) if path.parents[1] in with_mattes else None for path in paths]
+        self._mattes = [
+            read_bytes(_beside(path, "mattes"), _REMEDY) if path.parents[1] in with_mattes else None for path in paths
+        ]
 
     def __len__(self) -> int:
         return len(self._images)
@@ -172,7 +175,7 @@ class _Shard:
             model = str(file.attrs["face_model_sha256"])
         settings = read_provenance(path).get("settings") or {}
         if not isinstance(settings.get("seed"), int) or not isinstance(settings.get("size"), int):
-            raise InputError(f"{path}: its provenance names no seed and size; make the photographs again")
+            raise InputError(f"{path}: its provenance names no seed and size; {_REMEDY}")
         usable = np.isfinite(truth["landmarks"]).all((1, 2))
         # The meshes, which no task reads, would fill the memory.
         truth = {name: column[usable] for name, column in truth.items() if name != "face_vertices"}
@@ -223,16 +226,6 @@ def _check_once(shards: list[_Shard]) -> None:
 def _beside(image: Path, kind: str) -> Path:
     """The picture of another kind (`labels`, `mattes`) that belongs to a photograph."""
     return image.parents[1] / kind / f"{image.stem}.png"
-
-
-def _read(path: Path) -> bytes:
-    try:
-        encoded = path.read_bytes()
-    except OSError:
-        raise InputError(f"{path}: missing; make the photographs again") from None
-    if not encoded:
-        raise InputError(f"{path}: empty; make the photographs again")
-    return encoded
 
 
 def _hash_fraction(subject: int) -> float:

@@ -30,13 +30,14 @@ _LOOKS = (0.88, 1.0, 1.14)  # sizes of the box that the teacher starts from, of 
 @dataclass(frozen=True)
 class PseudoLabels:
     """images: JPEG files of the faces' surroundings; landmarks (N, 68, 2) their pixels; weights (N, 68) in (0, 1];
-    sha256: of all that was found; looked_at: how many photographs there were."""
+    sha256: of all that was found; looked_at: how many photographs there were; damaged: those that could not be read."""
 
     images: list[NDArray[np.uint8]]
     landmarks: NDArray[np.float32]
     weights: NDArray[np.float32]
     sha256: str
     looked_at: int
+    damaged: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -57,12 +58,13 @@ def label_photographs(
     largest_error: of the box's longer side; a face is kept if the mean expected error, and the mean distance between
     looks, are at most this. Raises InputError if a folder does not exist or nothing is kept.
     """
-    images, landmarks, weights = [], [], []
+    images, landmarks, weights, damaged = [], [], [], []
     paths = [path for folder in folders for path in _pictures(Path(folder))]
     for path in track(paths, "pseudo labels", len(paths)):
         try:
             photo = read_image(path)
         except InputError:  # one damaged file among a user's thousands is no reason to stop
+            damaged.append(path)
             continue
         for detection in detect_faces(photo, detector, verifier=teacher):
             labelled = look_at_face(photo, detection.box, teacher, largest_error)
@@ -80,7 +82,7 @@ def label_photographs(
     arrays = [np.array(values, np.float32) for values in (landmarks, weights)]
     for array in arrays:
         digest.update(array.tobytes())
-    return PseudoLabels(images, *arrays, digest.hexdigest(), len(paths))
+    return PseudoLabels(images, *arrays, digest.hexdigest(), len(paths), tuple(damaged))
 
 
 def look_at_face(
