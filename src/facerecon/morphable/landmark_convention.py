@@ -1,12 +1,14 @@
 """The 68 iBUG landmarks in the 300W-LP convention, carried over from the BFM mean face to another face mesh.
 
-The published mean positions (`assets/landmarks68_bfm_mean.csv`) are laid onto the face by a similarity fitted to eyes,
-nose and mouth, whose places on the mesh are known (`assets/landmark_anchors.json`); a smooth warp then makes these
-anchors meet, and every landmark goes to the nearest point of the skin. Jaw and brows, which no mesh feature marks,
-follow the warp.
+The published mean positions (`assets/landmarks68_bfm_mean.csv`) are laid onto the face by a similarity fitted to the
+landmarks of eyes, nose and mouth whose places on the mesh are known (`assets/landmark_anchors.json`); a smooth warp
+then makes these anchors meet, and every landmark goes to the nearest point of the skin. What no feature of the mesh
+marks follows the warp: jaw and brows, and the tip and wings of the nose. The foremost vertex lies 4 mm below that tip,
+and the widest vertices 6 mm beside the wings.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,6 @@ from facerecon.geometry.alignment import similarity_procrustes
 from facerecon.morphable.topology import MIRRORED_LANDMARKS
 
 ASSETS = Path(__file__).parent / "assets"
-ANCHORS = np.arange(27, 68)  # nose, eyes and mouth
 WARP_SMOOTHING = 1.0
 NEAR_TRIANGLES = 256  # candidates, by centroid, for the triangle nearest to a landmark
 
@@ -30,19 +31,21 @@ def published_mean_landmarks() -> np.ndarray:
     return np.loadtxt(ASSETS / "landmarks68_bfm_mean.csv", delimiter=",", comments="#", skiprows=2)[:, 1:]
 
 
-def anchor_vertices() -> list[list[int]]:
-    """MakeHuman vertex ids of the 41 anchors, iBUG 27 to 67; a landmark is the mean of its one or two vertices."""
-    return json.loads((ASSETS / "landmark_anchors.json").read_text())["vertices"]
+def anchor_vertices() -> dict[int, list[int]]:
+    """MakeHuman vertex ids of the anchors, by iBUG landmark; an anchor is the mean of its one or two vertices."""
+    vertices = json.loads((ASSETS / "landmark_anchors.json").read_text())["vertices"]
+    return {int(landmark): ids for landmark, ids in vertices.items()}
 
 
-def transfer_landmarks(anchors: np.ndarray) -> np.ndarray:
+def transfer_landmarks(anchors: Mapping[int, np.ndarray]) -> np.ndarray:
     """Targets (68, 3) near the skin for the landmarks, symmetric in x = 0.
 
-    anchors: (41, 3) mm, landmarks 27 to 67 on a symmetric face in the head frame.
+    anchors: (3,) mm each, of a symmetric face in the head frame, by iBUG landmark.
     """
     published = published_mean_landmarks()
-    laid = similarity_procrustes(published[ANCHORS], anchors).apply(published)
-    warp = RBFInterpolator(laid[ANCHORS], anchors - laid[ANCHORS], kernel="linear", smoothing=WARP_SMOOTHING)
+    known, places = list(anchors), np.stack(list(anchors.values()))
+    laid = similarity_procrustes(published[known], places).apply(published)
+    warp = RBFInterpolator(laid[known], places - laid[known], kernel="linear", smoothing=WARP_SMOOTHING)
     targets = laid + warp(laid)
     return (targets + targets[MIRRORED_LANDMARKS] * [-1, 1, 1]) / 2
 

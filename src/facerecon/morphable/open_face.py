@@ -241,12 +241,13 @@ def vertex_parts(mesh: SubdividedMesh, face: CoarseFace) -> np.ndarray:
     return shares.argmax(0)
 
 
-def _anchors(head: HeadData, face: CoarseFace, fine_vertices: np.ndarray) -> np.ndarray:
-    """Places (41, 3) of the landmark anchors; coarse vertices lead the fine ones."""
+def _anchors(head: HeadData, face: CoarseFace, fine_vertices: np.ndarray) -> dict[int, np.ndarray]:
+    """Places (3,) of the landmark anchors, by landmark; coarse vertices lead the fine ones."""
     number = {int(base): k for k, base in enumerate(head.base_ids[face.head_vertices])}
-    return np.stack(
-        [np.mean([fine_vertices[number[base]] for base in bases], axis=0) for bases in landmarks.anchor_vertices()]
-    )
+    return {
+        landmark: np.mean([fine_vertices[number[base]] for base in bases], axis=0)
+        for landmark, bases in landmarks.anchor_vertices().items()
+    }
 
 
 def _embed(
