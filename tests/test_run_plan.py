@@ -221,3 +221,22 @@ def test_carried_systems_are_refused_with_another_face_model(other_model: str) -
 def test_a_missing_face_model_is_named() -> None:
     with pytest.raises(InputError, match=r"face_model: nowhere\.h5: no such file; .*model convert"):
         plan(face_model="nowhere.h5")
+
+
+def test_measuring_the_networks_takes_the_run_s_weights() -> None:
+    chosen = plan(networks={"landmarks": "train"})
+    assert chosen.sheet_weights() == {
+        "--detector": carried("detector"),
+        "--landmark-network": "results/networks/landmarks/model.safetensors",
+        "--parsing": carried("parsing"),
+    }
+    assert chosen.all_network_weights() == chosen.sheet_weights() | {"--recognition": carried("recognition")}
+    assert chosen.folders("held_out") == [f"results/photographs/held_out/{folder}" for folder in range(8)]
+
+
+def test_real_photographs_are_the_user_s(tmp_path: Path) -> None:
+    assert plan(evaluation={"portraits": str(tmp_path)}).real_photographs("portraits") == str(tmp_path)
+    with pytest.raises(InputError, match=r"evaluation\.aflw2000 is empty; name the folder"):
+        plan().real_photographs("aflw2000")
+    with pytest.raises(InputError, match=r"evaluation\.aflw2000: nowhere: no such folder"):
+        plan(evaluation={"aflw2000": "nowhere"}).real_photographs("aflw2000")

@@ -69,7 +69,9 @@ def test_recipes_open_with_their_reason_and_only_override(recipe: Path) -> None:
         ({"datasets": {"synthetic": {"adapter": "folder", "folders": ["x"]}}}, "the run's own"),
         ({"datasets": {"a/b": {"adapter": "folder", "folders": ["x"]}}}, "datasets.a/b"),
         ({"evaluation": {"systems": ["oracle", "oracle"]}}, "names a system twice"),
-        ({"photographs": {"networks": {"first_subject": 500_149}}}, "overlap"),
+        ({"photographs": {"networks": {"first_subject": 500_149}}}, "reconstruction and networks overlap"),
+        ({"photographs": {"held_out": {"first_subject": 1_003_999}}}, "networks and held_out overlap"),
+        ({"photographs": {"reconstruction": {"first_subject": 800_000, "subjects": 200_000}}}, "and held_out overlap"),
     ],
 )
 def test_wrong_configurations_give_one_line(config: dict, said: str) -> None:

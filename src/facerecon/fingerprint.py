@@ -38,6 +38,9 @@ STAGE_MODULES: dict[str, tuple[str, ...]] = {
     "predict.oracle": ("systems.predict",),
     "predict.amplitude_phase": ("systems.predict", "systems.amplitude_phase.model"),
     "evaluate.now": ("evaluate.geometric.now",),
+    "evaluate.networks": ("training.evaluation.run", "report.network_sheet"),
+    "evaluate.aflw2000": ("preprocess.measure", "report.network_sheet"),
+    "evaluate.detection": ("preprocess.measure", "report.network_sheet"),
     "report.now": ("report.tables",),
     "report.training_curve": ("report.figures",),
 }
@@ -60,6 +63,9 @@ STAGE_COMMANDS: dict[str, tuple[str, str]] = {
     "predict.oracle": ("cli.training", "predict_now"),
     "predict.amplitude_phase": ("cli.training", "predict_now"),
     "evaluate.now": ("cli.evaluate", "now"),
+    "evaluate.networks": ("cli.evaluate", "networks"),
+    "evaluate.aflw2000": ("cli.evaluate", "aflw2000"),
+    "evaluate.detection": ("cli.evaluate", "detection"),
     "report.now": ("cli.report", "now"),
     "report.training_curve": ("cli.report", "training_curve"),
 }

@@ -54,7 +54,7 @@ class RunPlan:
         return "".join(f"--face-model {shlex.quote(path)}" for path in self.face_model_files)
 
     def folders(self, photographs: str) -> list[str]:
-        """Folders of a set of synthetic photographs (`reconstruction` or `networks`)."""
+        """Folders of a set of synthetic photographs (`reconstruction`, `networks` or `held_out`)."""
         count = getattr(self.settings.photographs, photographs).folders
         return [f"results/photographs/{photographs}/{folder}" for folder in range(count)]
 
@@ -126,6 +126,24 @@ class RunPlan:
             "--detector": self.network_weights("detector"),
             "--landmark-network": self.network_weights("landmarks"),
         }
+
+    def sheet_weights(self) -> dict[str, str]:
+        """Weights that measuring the networks on real photographs reads: option of `facerecon evaluate` -> file."""
+        options = {"--detector": "detector", "--landmark-network": "landmarks", "--parsing": "parsing"}
+        return {option: self.network_weights(network) for option, network in options.items()}
+
+    def all_network_weights(self) -> dict[str, str]:
+        """Weights that `facerecon evaluate networks` reads: option -> file."""
+        return self.sheet_weights() | {"--recognition": self.network_weights("recognition")}
+
+    def real_photographs(self, name: str) -> str:
+        """The user's folder of real photographs, `aflw2000` or `portraits`. Raises InputError if there is none."""
+        folder = getattr(self.settings.evaluation, name)
+        if not folder:
+            raise InputError(f"evaluation.{name} is empty; name the folder of photographs in a recipe")
+        if not Path(folder).is_dir():
+            raise InputError(f"evaluation.{name}: {folder}: no such folder")
+        return folder
 
     def predictor(self, system: str) -> str:
         """What `facerecon predict` calls a system of the tables."""

@@ -6,6 +6,7 @@ training loop and of each trainable thing lie beside their code and are put toge
 """
 
 import difflib
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args
 
@@ -76,12 +77,18 @@ class PhotographSets(Section):
         PhotographSettings(first_subject=1_000_000, subjects=4000, photos_per_subject=8, subjects_per_folder=100),
         description="to train auxiliary networks on; rendered only if `networks` has one trained",
     )
+    held_out: PhotographSettings = Field(
+        PhotographSettings(first_subject=900_000, subjects=560, photos_per_subject=8, subjects_per_folder=70),
+        description="to measure auxiliary networks on; rendered only for results/networks.csv",
+    )
 
     @model_validator(mode="after")
     def _disjoint(self) -> "PhotographSets":
-        first, second = sorted((self.reconstruction, self.networks), key=lambda each: each.first_subject)
-        if first.seed == second.seed and first.first_subject + first.subjects > second.first_subject:
-            raise ValueError("the identities of reconstruction and networks overlap: move first_subject of one")
+        names = type(self).model_fields
+        for one, other in itertools.combinations(sorted(names, key=lambda name: getattr(self, name).first_subject), 2):
+            first, second = getattr(self, one), getattr(self, other)
+            if first.seed == second.seed and first.first_subject + first.subjects > second.first_subject:
+                raise ValueError(f"the identities of {one} and {other} overlap: move first_subject of one")
         return self
 
 
@@ -175,7 +182,7 @@ class TrainSettings(Section):
 
 
 class EvaluationSettings(Section):
-    """What results/now_eval.csv shows."""
+    """What is measured, and on what."""
 
     systems: Annotated[list[System], Field(min_length=1)] | None = Field(
         None,
@@ -183,6 +190,16 @@ class EvaluationSettings(Section):
         "`amplitude_phase_trained` this run's; empty: all that the face model allows",
     )
     protocol: Literal["official", "corrected", "both"] = Field("both", description="NoW protocols to evaluate under")
+    network_photographs: Positive = Field(
+        1000, description="most of the photographs `held_out` that results/networks.csv is measured on"
+    )
+    aflw2000: str | None = Field(
+        None, description="folder in AFLW2000-3D's layout, for results/figures/aflw2000.png and its figures beside it"
+    )
+    portraits: str | None = Field(
+        None,
+        description="folder of photographs with five points each, for results/figures/portraits.png and its figures",
+    )
 
     @field_validator("systems")
     @classmethod
@@ -212,7 +229,7 @@ class Settings(Section):
         description="what renders in training: `cpu`, `triton` (on cuda), `pytorch3d`, or `auto`: by training.device",
     )
     train: TrainSettings = Field(TrainSettings(), description="training, by what is trained")
-    evaluation: EvaluationSettings = Field(EvaluationSettings(), description="what results/now_eval.csv shows")
+    evaluation: EvaluationSettings = Field(EvaluationSettings(), description="what is measured, and on what")
 
     @model_validator(mode="after")
     def _datasets_known(self) -> "Settings":

@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import skimage.data
+import skimage.io
+from scipy.io import savemat
 
 from facerecon.fingerprint import STAGE_MODULES, stage_closure
 from facerecon.morphable.storage import load_face_model
@@ -37,6 +41,18 @@ TRAINING = {"training": LOOP, "task": {"weights": {"identity": 0}, "validation_p
 AUXILIARY = {"training": {**LOOP, "warmup_steps": 1}, "task": {"width": 4}}
 
 
+PEOPLE = "--first-subject 900000 --subjects 2"  # whom no carried network has seen
+
+
+def _write_real_photograph(folder: Path) -> None:
+    """A photograph marked as in AFLW2000-3D and with five points."""
+    folder.mkdir()
+    skimage.io.imsave(folder / "face.jpg", skimage.data.astronaut())
+    points = np.random.default_rng(0).uniform(100, 200, (3, 68))
+    savemat(folder / "face.mat", {"pt3d_68": points, "Pose_Para": np.zeros((1, 7))})
+    np.savetxt(folder / "face.txt", [[200, 110], [245, 110], [223, 135], [205, 155], [240, 155]])
+
+
 def _json(settings: dict) -> str:
     return json.dumps(settings, separators=(",", ":"))
 
@@ -49,7 +65,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     write_shard(folder / "shard.h5", load_face_model(None, level=1))
     shard = "--landmarks landmarks.h5 --out"
     commands = {
-        "synthesis.photographs": "data synthesize --subjects 2 --photos-per-subject 1 --size 64 --out photographs",
+        "synthesis.photographs": f"data synthesize {PEOPLE} --photos-per-subject 1 --size 64 --out photographs",
         "synthesis.now_benchmark": "data benchmark --subjects 1 --out benchmark",
         "data.manifest": "data manifest --adapter now --name now benchmark --out manifest.csv",
         "preprocess.landmarks": "preprocess landmarks --manifest manifest.csv --shard-size 2 --out landmarks.h5",
@@ -64,7 +80,11 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         "predict.mean_face": "predict now --system mean_face --benchmark benchmark --out predictions",
         "evaluate.now": "evaluate now --benchmark benchmark --predictions predictions --system mean --out mean.csv",
         "report.now": "report now --evaluations mean.csv --out now_eval.csv",
+        "evaluate.networks": "evaluate networks photographs --network parsing --out networks.csv --sheet networks.png",
+        "evaluate.aflw2000": "evaluate aflw2000 real --sheet aflw2000.png",
+        "evaluate.detection": "evaluate detection real --sheet portraits.png",
     }
+    _write_real_photograph(folder / "real")
     arguments = {stage: command.split() for stage, command in commands.items()}
     answer = subprocess.run(
         [sys.executable, "-c", TRACE], input=json.dumps(arguments), cwd=folder, capture_output=True, text=True
@@ -77,6 +97,9 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         "made.h5",
         "oracle/provenance.json",
         "photographs/provenance.json",
+        "networks.png",
+        "aflw2000.png",
+        "portraits.png",
     ):
         assert (folder / made).stat().st_size > 0
     return json.loads(answer.stdout.splitlines()[-1])

@@ -4,6 +4,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from snakemake.exceptions import WorkflowError
+
 from facerecon.errors import InputError
 from facerecon.fingerprint import stage_fingerprint
 from facerecon.run_plan import RunPlan, weights_id
@@ -18,7 +20,7 @@ wildcard_constraints:
     dataset="[a-z0-9][a-z0-9_]*",
     folder=r"\d+",
     network="detector|landmarks|parsing|recognition",
-    photographs="reconstruction|networks",
+    photographs="reconstruction|networks|held_out",
     shard=r"\d+",
     system="[a-z0-9_]+",
 
@@ -74,6 +76,14 @@ def uncounted(value):
     value: function of the wildcards. Snakemake compares no params that are derived from `threads`.
     """
     return lambda wildcards, threads: value(wildcards)
+
+
+def real_photographs(name):
+    """Folder of real photographs; stops with one line if the settings name none."""
+    try:
+        return PLAN.real_photographs(name)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def rejection_option(wildcards):

@@ -113,8 +113,8 @@ def networks(
 @command(app, "aflw2000", "facerecon evaluate aflw2000 AFLW2000", "facerecon evaluate aflw2000 AFLW2000 --sheet a.png")
 def aflw2000(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of image.jpg + image.mat pairs.")],
-    weights: Annotated[str, typer.Option(metavar="FILE", help="Landmark weights.")] = CARRIED,
     detector: _DetectorFile = CARRIED,
+    landmark_network: _LandmarkFile = CARRIED,
     parsing: _ParsingFile = CARRIED,
     sheet: _SheetFile = None,
 ) -> None:
@@ -125,9 +125,9 @@ def aflw2000(
 
     if sheet is not None:
         _check_sheet(sheet)
-    measure_aflw2000(folder, weights_file("landmarks", weights), weights_file("detector", detector))
+    measure_aflw2000(folder, weights_file("landmarks", landmark_network), weights_file("detector", detector))
     if sheet is not None:
-        _write_sheet([each.path for each in read_aflw2000(folder)], sheet, detector, weights, parsing)
+        _write_sheet([each.path for each in read_aflw2000(folder)], sheet, detector, landmark_network, parsing)
 
 
 @command(app, "detection", "facerecon evaluate detection photographs --sheet detection.png")
