@@ -122,7 +122,7 @@ def test_landmark_operator_agrees_with_the_fine_surface(face_model: LinearFaceMo
         + np.tensordot(identity[0].numpy(), face_model.coarse_identity, 1)
         + np.tensordot(expression[0].numpy(), face_model.coarse_expression, 1)
     )
-    tolerance = {0: 2.0, 1: 0.6, 2: 1e-3}[face_model.level]  # coarser levels are not smoothed to the end
+    tolerance = {0: 2.0, 1: 0.9, 2: 1e-3}[face_model.level]  # coarser levels are not smoothed to the end
     np.testing.assert_allclose(face_model.landmark_operator @ coarse, surface, atol=tolerance)
 
 
