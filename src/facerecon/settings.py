@@ -78,7 +78,7 @@ class PhotographSets(Section):
         description="to train auxiliary networks on; rendered only if `networks` has one trained",
     )
     held_out: PhotographSettings = Field(
-        PhotographSettings(first_subject=900_000, subjects=560, photos_per_subject=8, subjects_per_folder=70),
+        PhotographSettings(first_subject=900_000, subjects=600, photos_per_subject=8, subjects_per_folder=75),
         description="to measure auxiliary networks on; rendered only for results/networks.csv",
     )
 
