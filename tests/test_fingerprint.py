@@ -227,7 +227,8 @@ def test_stages_have_their_own_code() -> None:
         assert not any(name.startswith(("facerecon.cli", "facerecon.settings")) for name in closure)
         if not stage.startswith(("training.amplitude_phase", "predict.amplitude_phase")):
             assert "facerecon.losses.frequency" not in closure, stage
-        if stage.startswith(("preprocess", "evaluate")):
+        # Accuracy of the networks is measured on synthetic scenes, composed as training composes them.
+        if stage.startswith(("preprocess", "evaluate")) and stage != "evaluate.networks":
             assert not any(name.startswith(("facerecon.training", "facerecon.synthesis")) for name in closure), stage
 
 
